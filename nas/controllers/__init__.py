@@ -1,0 +1,1 @@
+"""Controllers: what to try next."""

@@ -1,0 +1,98 @@
+"""The record of one evaluation: `Measurement`, `Failure` and `Trial`. Plain data, no heavy imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["running", "complete", "stopped", "failed", "infeasible", "repeat"]
+"""`running` is asked and not told; `stopped` early by a scheduler; `infeasible` over a limit before any
+training; `repeat` answered with the trial that evaluated the same architecture before."""
+
+FailureKind = Literal["out_of_memory", "diverged", "timeout", "worker_lost", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What was measured of one architecture after some epochs of training.
+
+    Args:
+        accuracy: top-1 on the minival split, as a fraction.
+        epoch: epochs trained so far.
+        step_time: training step time (forward, backward, optimiser) over the anchor's, a ratio.
+        step_time_low: lower end of its 95 % interval.
+        step_time_high: upper end.
+        step_time_s: the step time itself, in seconds.
+        params: trainable parameters.
+        macs: multiply-adds of one picture.
+        activations: elements in the outputs of the convolutions, for one picture.
+        peak_memory_bytes: the most memory that training held on the device, where it can be told.
+        train_time_s: seconds of training and evaluation so far.
+        batch_size: pictures in the step that was timed.
+        device: name of the device.
+        host: name of the machine.
+    """
+
+    accuracy: float
+    epoch: int = 1
+    step_time: float | None = None
+    step_time_low: float | None = None
+    step_time_high: float | None = None
+    step_time_s: float | None = None
+    params: int | None = None
+    macs: int | None = None
+    activations: int | None = None
+    peak_memory_bytes: int | None = None
+    train_time_s: float | None = None
+    batch_size: int | None = None
+    device: str | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an evaluation gave no measurement: its kind and the last line of what was said."""
+
+    kind: FailureKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One candidate that a controller asked for, and what became of it.
+
+    Args:
+        number: counts the asks of a run, from 0.
+        genotype: one option's index per choice of the space.
+        architecture: the architecture's text, which identifies it.
+        replicate: 0 for the first evaluation of an architecture, 1 for the second on purpose, ...
+        seed: of its training; a function of the run's seed, the architecture and the replicate.
+        state: what became of it.
+        attempt: how often its evaluation was begun.
+        repeat_of: the trial that evaluated the same architecture, for a repeat.
+        failure: what kind of failure, for a failed trial.
+        reason: the last line of the failure, or the limit that an infeasible trial breaks.
+        measurement: the newest measurement; a repeat carries the original's.
+        curve: accuracy after each epoch measured.
+        reward: what the controller maximises; None unless complete (or the repeat of a complete trial).
+        features: what is known before training, as the controller was given it.
+        asked_at: seconds since 1970 when it was asked for.
+        told_at: when its outcome was told.
+    """
+
+    number: int
+    genotype: tuple[int, ...]
+    architecture: str
+    seed: int
+    replicate: int = 0
+    state: State = "running"
+    attempt: int = 1
+    repeat_of: int | None = None
+    failure: FailureKind | None = None
+    reason: str | None = None
+    measurement: Measurement | None = None
+    curve: tuple[float, ...] = ()
+    reward: float | None = None
+    features: tuple[float, ...] = field(default=())
+    asked_at: float | None = None
+    told_at: float | None = None

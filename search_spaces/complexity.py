@@ -1,0 +1,120 @@
+"""Cost of an architecture in closed form: params, macs and activations, without building a network.
+
+Conventions are those of pycls (`pycls/models/blocks.py`): a convolution of a map of n positions costs
+one multiply-add per weight and position, **and a bias addition counts as one** (torch's FLOP counter
+leaves biases out); activations are the elements of the outputs of all convolutions, squeeze-and-excite
+and classifier included (Dollar et al. 2021, arXiv 2103.06877, section 3); batch norm counts two
+params a channel and nothing else. The papers print macs as "FLOPs".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from search_spaces.architecture import Architecture, Stage
+
+
+class Cost(NamedTuple):
+    """Cost of one forward pass of one picture.
+
+    Attributes:
+        params: trainable parameters (batch-norm statistics are not).
+        macs: multiply-adds.
+        activations: elements in the outputs of convolutions and classifier.
+    """
+
+    params: int
+    macs: int
+    activations: int
+
+    def plus(self, other: Cost) -> Cost:
+        """The sum, field by field."""
+        return Cost(self[0] + other[0], self[1] + other[1], self[2] + other[2])
+
+
+class PartCost(NamedTuple):
+    """Cost of one part of a network: `stem`, `stage1`..., `head` or `classifier`.
+
+    Attributes:
+        name: which part.
+        stage: its stage, None outside the stages.
+        channels: width at its output.
+        output_size: side of its output map, in pixels.
+        cost: of all its layers.
+    """
+
+    name: str
+    stage: Stage | None
+    channels: int
+    output_size: int
+    cost: Cost
+
+
+def cost(architecture: Architecture, image_size: int, *, num_classes: int = 1000, in_channels: int = 3) -> Cost:
+    """Params, macs and activations of the network for one square picture of `image_size` pixels.
+
+    Raises:
+        ValueError: image_size, num_classes or in_channels is not a positive integer.
+    """
+    parts = part_costs(architecture, image_size, num_classes=num_classes, in_channels=in_channels)
+    params, macs, activations = map(sum, zip(*(part.cost for part in parts), strict=True))
+    return Cost(params, macs, activations)
+
+
+def part_costs(
+    architecture: Architecture, image_size: int, *, num_classes: int = 1000, in_channels: int = 3
+) -> list[PartCost]:
+    """The same, part by part, in order: stem, stages, head, classifier; Raises as `cost`."""
+    for name, value in (("image_size", image_size), ("num_classes", num_classes), ("in_channels", in_channels)):
+        if isinstance(value, bool) or int(value) != value or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    size, width = _strided(image_size, 2), architecture.stem_channels
+    parts = [PartCost("stem", None, width, size, _conv_bn(in_channels, width, 3, size))]
+    for number, stage in enumerate(architecture.stages, 1):
+        total = _layer(stage, width, size, stage.stride)
+        size, width = _strided(size, stage.stride), stage.channels
+        if stage.layers > 1:
+            one, times = _layer(stage, width, size, 1), stage.layers - 1
+            total = total.plus(Cost(one.params * times, one.macs * times, one.activations * times))
+        parts.append(PartCost(f"stage{number}", stage, width, size, total))
+    head = architecture.head_channels
+    parts.append(PartCost("head", None, head, size, _conv_bn(width, head, 1, size)))
+    classifier = Cost((head + 1) * num_classes, (head + 1) * num_classes, num_classes)
+    return [*parts, PartCost("classifier", None, num_classes, 1, classifier)]
+
+
+def _layer(stage: Stage, width: int, size: int, stride: int) -> Cost:
+    """One MBConv or Fused-MBConv (EfficientNetV2, Figure 2) on a map of side `size` with `width` channels."""
+    inner, out = width * stage.expand_ratio, _strided(size, stride)
+    if stage.op == "mbconv":
+        total = _conv_bn(width, inner, 1, size) if stage.expand_ratio != 1 else Cost(0, 0, 0)
+        total = total.plus(_conv_bn(1, inner, stage.kernel, out))  # depthwise: one input channel per output
+    elif stage.expand_ratio != 1:
+        total = _conv_bn(width, inner, stage.kernel, out)
+    else:  # a single convolution; squeeze-and-excite, if asked for, sits before it
+        total = _conv_bn(width, stage.channels, stage.kernel, out)
+    if stage.se_ratio:
+        total = total.plus(_squeeze_excite(inner, squeeze_width(width, stage.se_ratio)))
+    if stage.op == "mbconv" or stage.expand_ratio != 1:
+        total = total.plus(_conv_bn(inner, stage.channels, 1, out))
+    return total
+
+
+def squeeze_width(block_input_channels: int, se_ratio: float) -> int:
+    """Width of the squeeze: a share of the *block input*, truncated, at least 1 (google/automl's code)."""
+    return max(1, int(block_input_channels * se_ratio))
+
+
+def _conv_bn(in_channels_per_group: int, channels: int, kernel: int, output_size: int) -> Cost:
+    weights, positions = kernel * kernel * in_channels_per_group * channels, output_size * output_size
+    return Cost(weights + 2 * channels, weights * positions, channels * positions)
+
+
+def _squeeze_excite(width: int, squeeze: int) -> Cost:
+    """Two 1x1 convolutions with bias on the pooled 1x1 map."""
+    weights = 2 * width * squeeze + squeeze + width
+    return Cost(weights, weights, squeeze + width)
+
+
+def _strided(size: int, stride: int) -> int:
+    return -(-size // stride)

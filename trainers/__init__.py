@@ -1,0 +1,1 @@
+"""Training and timing a network; knows nothing of search."""
