@@ -1,1 +1,38 @@
-"""Controllers: what to try next."""
+"""Controllers propose architectures: one protocol of two verbs, and every implementation by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.controllers.random_search import RandomSearch
+from results.trial import Trial
+from search_spaces import Genotype, SearchSpace
+
+Features = Callable[[Genotype], NDArray[np.float64]]
+"""What is known of a network before any training, as a vector: log params, log macs, log activations, layers."""
+
+
+class Controller(Protocol):
+    """An algorithm that proposes genotypes and is told what became of them.
+
+    Its state is a function of (space, seed, the asks and tells in their order), so that a run resumes by
+    asking and telling a fresh controller again. Several asks may be out at once, and their tells may come in
+    any order; every proposal is told, whatever became of it: `complete` (with a reward), `repeat` (with the
+    reward that is known), `stopped` (a curve and no reward), `failed` or `infeasible`.
+    """
+
+    def ask(self) -> Genotype | None:
+        """Propose a genotype; None (leaving the state as it was) when there is nothing to propose now."""
+
+    def tell(self, trial: Trial) -> None:
+        """Learn what became of a proposal; a trial that was never asked for is allowed."""
+
+
+CONTROLLERS: dict[str, Callable[[SearchSpace, Features, int], Controller]] = {
+    "random": RandomSearch,
+}
+"""The controllers by name; each is made from (space, features, seed)."""

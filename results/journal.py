@@ -1,0 +1,115 @@
+"""An append-only file of JSON lines with one writer, durable line by line.
+
+The write-ahead log of a run: whatever happened is a line before it has any effect, so that a process
+killed at any moment leaves at most one torn last line, which is cut off when the file is next opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """The writing end of a journal; holds the lock until closed.
+
+    Args:
+        path: the file; made where it does not exist.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        ValueError: a line that is not the last is no JSON (names the line).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._fd)
+            raise BlockingIOError(
+                errno.EAGAIN, "another process is writing this run; wait for it, or stop it, then try again", str(path)
+            ) from error
+        self.size = _whole_lines(path)
+        os.ftruncate(self._fd, self.size)
+
+    def append(self, event: Event) -> None:
+        """Write one line and make it durable.
+
+        Raises:
+            OSError: the disk would not take it; the file is as it was before.
+        """
+        line = (json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n").encode()
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+            os.fsync(self._fd)
+        except OSError as error:
+            os.ftruncate(self._fd, self.size)
+            raise OSError(
+                error.errno,
+                f"cannot write the journal ({error.strerror}); every line before is safe: "
+                f"make room, then go on with `nas resume {self.path.parent}`",
+                str(self.path),
+            ) from error
+        self.size += len(line)
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def read_events(path: Path, start: int = 0) -> Iterator[tuple[Event, int]]:
+    """The events from byte `start` on, each with the byte after it; a torn last line is left out.
+
+    Raises:
+        ValueError: a line that is not the last is no JSON (names the line).
+    """
+    position = start
+    with path.open("rb") as file:
+        file.seek(start)
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            position += len(line)
+            try:
+                event = json.loads(line)
+            except ValueError as error:
+                whole = number + (_lines_before(path, start) if start else 0)
+                raise ValueError(
+                    f"{path}, line {whole}: not a journal line ({error}). The journal is append-only: restore the file "
+                    f"from a copy, or cut it before that line to lose what came after"
+                ) from error
+            if not isinstance(event, Mapping):
+                raise ValueError(f"{path}, line {number}: a journal line must be an object; got {line[:80]!r}")
+            yield dict(event), position
+
+
+def _lines_before(path: Path, end: int) -> int:
+    with path.open("rb") as file:
+        return file.read(end).count(b"\n")
+
+
+def _whole_lines(path: Path) -> int:
+    """The size of the file without a torn last line."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while end > 0:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0

@@ -1,0 +1,57 @@
+"""Which of many points nothing dominates (Kung, Luccio and Preparata 1975, for two and more objectives)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAXIMISED = frozenset({"accuracy", "reward"})
+"""The columns of the trial table of which more is better; of all others less is."""
+
+
+def non_dominated(points: NDArray[np.float64], maximise: Sequence[bool] | None = None) -> NDArray[np.bool_]:
+    """Which points no other dominates: none is at least as good in all objectives and better in one.
+
+    Equal points do not dominate each other, and a point with a NaN is never on the front.
+
+    Args:
+        points: shape (n, objectives).
+        maximise: per objective, whether more is better; by default less is, everywhere.
+
+    Returns:
+        shape (n,), True on the front.
+
+    Raises:
+        ValueError: points has not two dimensions, or maximise not one entry an objective.
+    """
+    values = np.asarray(points, dtype=np.float64)
+    if values.ndim != 2:
+        raise ValueError(f"points must have the shape (n, objectives); got {values.shape}")
+    signs = np.where(np.zeros(values.shape[1], bool) if maximise is None else np.asarray(maximise, bool), -1.0, 1.0)
+    if signs.shape != (values.shape[1],):
+        raise ValueError(f"maximise must have {values.shape[1]} entries, one an objective; got {len(signs)}")
+    front = np.zeros(len(values), dtype=bool)
+    finite = np.flatnonzero(~np.isnan(values).any(axis=1))
+    if not finite.size or not values.shape[1]:
+        return front
+    unique, where = np.unique(values[finite] * signs, axis=0, return_inverse=True)  # in lexicographic order
+    front[finite] = _front_of_sorted(unique)[where.reshape(-1)]
+    return front
+
+
+def _front_of_sorted(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The front of distinct points in lexicographic order, where only an earlier point can dominate a later."""
+    if points.shape[1] == 1:
+        return np.asarray(points[:, 0] == points[0, 0])
+    if points.shape[1] == 2:
+        best = np.minimum.accumulate(points[:, 1])
+        return np.concatenate([[True], points[1:, 1] < best[:-1]])
+    front = np.zeros(len(points), dtype=bool)
+    left = np.arange(len(points))
+    while left.size:  # the first point left is on the front; drop all that it dominates
+        first, rest = left[0], left[1:]
+        front[first] = True
+        left = rest[(points[rest, 1:] < points[first, 1:]).any(axis=1)]
+    return front

@@ -1,0 +1,243 @@
+"""`TrialStore`: the folder of a run. Its journal is the truth; its parquet file is a view of it.
+
+run.json         schema version and configuration, written once
+journal.jsonl    append-only: every ask, measurement and tell, durable line by line
+trials.parquet   one row a trial, rewritten now and then and at the end; readable at any time
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from results.journal import Event, Journal, read_events
+from results.table import TrialTable, to_frame, trial_of, write_table
+from results.trial import Measurement, Trial
+from search_spaces.space import SearchSpace
+
+SCHEMA_VERSION = 1
+_VIEW_INTERVAL_S = 10.0
+_VIEW_SHARE = 0.05  # of the time, at the most, goes into rewriting the view
+
+log = logging.getLogger(__name__)
+
+
+class TrialStore:
+    """The trials of one run, kept in a folder.
+
+    Made by `create`, or by `open` for a run that exists. One process may write; any may read.
+
+    Attributes:
+        folder: where it is.
+        configuration: what the run was started with.
+        trials: every trial asked for so far, by number.
+    """
+
+    def __init__(self, folder: Path, configuration: Mapping[str, Any], journal: Journal | None) -> None:
+        self.folder = folder
+        self.configuration = configuration
+        self._space = SearchSpace.from_json(configuration["space"])
+        self.trials: dict[int, Trial] = {}
+        self._journal = journal
+        self._view_at = time.monotonic()
+        self._view_took_s = 0.0
+
+    @classmethod
+    def create(cls, folder: Path, configuration: Mapping[str, Any]) -> TrialStore:
+        """A new run in a folder that does not exist or is empty.
+
+        Args:
+            configuration: plain data. `space` (as `SearchSpace.to_json`) is what was searched; the entries
+                of `columns` become columns of the view.
+
+        Raises:
+            FileExistsError: the folder holds something.
+        """
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            remedy = f"go on with `nas resume {folder}`" if (folder / "run.json").exists() else "empty it"
+            raise FileExistsError(f"{folder} must not exist yet, and it holds something: {remedy}, or name another")
+        folder.mkdir(parents=True, exist_ok=True)
+        run = {"schema_version": SCHEMA_VERSION, "configuration": configuration}
+        partial = folder / "run.json.partial"
+        partial.write_text(json.dumps(run, indent=2) + "\n")
+        journal = Journal(folder / "journal.jsonl")
+        partial.replace(folder / "run.json")
+        store = cls(folder, configuration, journal)
+        store.write_view()
+        return store
+
+    @classmethod
+    def open(cls, folder: Path, *, writing: bool = False) -> TrialStore:
+        """The run in a folder, its trials read from the journal.
+
+        Raises:
+            FileNotFoundError: the folder holds no run.
+            ValueError: the run has another schema version, or a broken journal line (names it).
+            BlockingIOError: another process writes to the run, and `writing` was asked for.
+        """
+        configuration = _read_configuration(folder)
+        path = folder / "journal.jsonl"
+        if not writing and not path.exists():
+            raise FileNotFoundError(f"{folder} holds a run.json but no journal.jsonl; restore it from a copy")
+        store = cls(folder, configuration, Journal(path) if writing else None)
+        if writing:
+            for left_over in folder.glob("*.partial"):
+                left_over.unlink()
+        try:
+            for event in store.events():
+                apply(event, store.trials)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def asked(self, trial: Trial) -> None:
+        """Record a controller's ask and what is to be done about it."""
+        kept = {k: v for k, v in asdict(trial).items() if k not in _TOLD_LATER and v not in (None, ())}
+        self.record({"event": "asked", **kept})
+
+    def measured(self, number: int, measurement: Measurement) -> None:
+        """Record a measurement of a running trial."""
+        kept = {k: v for k, v in asdict(measurement).items() if v is not None}
+        self.record({"event": "measured", "number": number, "measurement": kept})
+
+    def attempted(self, number: int, reason: str) -> None:
+        """Record that a trial's evaluation is begun once more, and why."""
+        self.record({"event": "attempted", "number": number, "reason": reason, "time": time.time()})
+
+    def told(self, trial: Trial) -> None:
+        """Record the outcome of a trial."""
+        kept = {k: getattr(trial, k) for k in ("state", "failure", "reason", "reward", "told_at")}
+        outcome = {k: v for k, v in kept.items() if v is not None}
+        self.record({"event": "told", "number": trial.number, **outcome})
+        due = max(_VIEW_INTERVAL_S, self._view_took_s / _VIEW_SHARE)
+        if time.monotonic() - self._view_at > due:
+            self.write_view()
+
+    def record(self, event: Event) -> None:
+        """Append an event to the journal, then apply it.
+
+        Raises:
+            OSError: the disk would not take it; nothing has changed.
+        """
+        if self._journal is None:
+            raise ValueError(f"{self.folder} was opened for reading; open it with writing=True")
+        self._journal.append(event)
+        apply(event, self.trials)
+
+    def events(self) -> Iterator[Event]:
+        """Every event, in order."""
+        for event, _ in read_events(self.folder / "journal.jsonl"):
+            yield event
+
+    def write_view(self) -> None:
+        """Rewrite `trials.parquet`, whole or not at all."""
+        assert self._journal is not None
+        begun = time.monotonic()
+        table = self._table(self._journal.size).table([self.trials[n] for n in sorted(self.trials)])
+        write_table(table, self.folder / "trials.parquet")
+        self._view_at = time.monotonic()
+        self._view_took_s = self._view_at - begun
+
+    def frame(self) -> pd.DataFrame:
+        """One row a trial: the parquet view, brought up to date from the journal's tail."""
+        view, start = self._read_view()
+        tail = [event for event, _ in read_events(self.folder / "journal.jsonl", start)]
+        touched: set[int] = {event["number"] for event in tail if "number" in event}
+        before = {row["number"]: trial_of(row) for row in _rows(view, touched)}
+        repeats = [t.repeat_of for t in before.values()] + [event.get("repeat_of") for event in tail]
+        originals = {number for number in repeats if number is not None} - set(before)
+        before |= {row["number"]: trial_of(row) for row in _rows(view, originals)}
+        for event in tail:
+            apply(event, before)
+        newer = self._table(start).table([before[n] for n in touched])
+        untouched = view.filter(pc.invert(_among(view, touched)))
+        return to_frame(pa.concat_tables([untouched, newer]).sort_by("number"))
+
+    def _read_view(self) -> tuple[pa.Table, int]:
+        """The parquet view and how many bytes of the journal it covers; an empty one where it is unusable."""
+        path, size = self.folder / "trials.parquet", (self.folder / "journal.jsonl").stat().st_size
+        try:
+            view = pq.read_table(path)
+            start = int(json.loads(view.schema.metadata[b"journal_bytes"]))
+            if start > size:
+                raise ValueError(f"it covers {start} bytes of a journal of {size}")
+            return view.cast(self._table(start).schema), start
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            log.warning("%s cannot be used (%s); reading the journal instead", path, error)
+            return self._table(0).table([]), 0
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _table(self, journal_bytes: int) -> TrialTable:
+        metadata = {
+            "schema_version": SCHEMA_VERSION,
+            "configuration": self.configuration,
+            "journal_bytes": journal_bytes,
+        }
+        return TrialTable(self._space, self.configuration.get("columns", {}), metadata)
+
+
+_TOLD_LATER = ("measurement", "curve", "reward", "told_at", "attempt", "failure")
+
+
+def apply(event: Event, trials: dict[int, Trial]) -> None:
+    """Bring `trials` up to date with one event; events of other kinds leave it as it is."""
+    kind = event["event"]
+    if kind == "asked":
+        values = {k: v for k, v in event.items() if k != "event"}
+        for name in ("genotype", "features"):
+            values[name] = tuple(values.get(name, ()))
+        trials[values["number"]] = Trial(**values)
+    elif kind == "attempted":
+        trial = trials[event["number"]]
+        trials[trial.number] = replace(trial, attempt=trial.attempt + 1, measurement=None, curve=())
+    elif kind == "measured":
+        trial, measurement = trials[event["number"]], Measurement(**event["measurement"])
+        trials[trial.number] = replace(trial, measurement=measurement, curve=(*trial.curve, measurement.accuracy))
+    elif kind == "told":
+        trial = trials[event["number"]]
+        outcome: dict[str, Any] = {k: event.get(k) for k in ("state", "failure", "reward", "told_at")}
+        if trial.repeat_of is not None:  # a repeat is answered with what the original measured
+            original = trials[trial.repeat_of]
+            outcome |= {"measurement": original.measurement, "curve": original.curve}
+        trials[trial.number] = replace(trial, reason=event.get("reason", trial.reason), **outcome)
+
+
+def _among(view: pa.Table, numbers: set[int]) -> pa.Array:
+    return pc.is_in(view["number"], value_set=pa.array(sorted(numbers), pa.int64()))
+
+
+def _rows(view: pa.Table, numbers: set[int]) -> list[dict[str, Any]]:
+    return view.filter(_among(view, numbers)).to_pylist()  # type: ignore[no-any-return]
+
+
+def _read_configuration(folder: Path) -> Mapping[str, Any]:
+    path = folder / "run.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} holds no run (there is no run.json in it); `nas search` makes one")
+    try:
+        run = json.loads(path.read_text())
+        version, configuration = run["schema_version"], run["configuration"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error!r}); restore it from a copy") from error
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"{folder} has schema version {version}, and this release reads version {SCHEMA_VERSION}: "
+            f"open it with the release that wrote it"
+        )
+    return dict(configuration)
