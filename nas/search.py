@@ -1,16 +1,86 @@
-"""Driving a session to its end in this process, one candidate after the other."""
+"""Driving a session to its end: how many workers, by which driver, and the serial driver itself."""
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from nas.evaluation import Evaluate, evaluations
 from nas.session import SearchSession
 from results.trial import Failure, Trial
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many candidates are evaluated at a time, and what each worker is given.
+
+    Args:
+        count: how many workers.
+        cpus: cores of each (may be a fraction).
+        gpus: GPUs of each (may be a fraction).
+        address: of an existing Ray cluster; None starts one on this machine and ends it afterwards.
+    """
+
+    count: int
+    cpus: float = 1.0
+    gpus: float = 0.0
+    address: str | None = None
+
+
+def choose_workers(
+    count: int | None = None, *, gpus_per_trial: float | None = None, address: str | None = None, gpus: int = 0
+) -> Workers:
+    """The workers asked for, or by default one for each GPU (or share of one), else one for each core.
+
+    Args:
+        count: how many; None for the default.
+        gpus_per_trial: share of a GPU for each; None is a whole one where there are GPUs.
+        address: of a Ray cluster, whose resources are checked when it is joined.
+        gpus: how many GPUs this machine has.
+
+    Raises:
+        ValueError: more GPUs are asked for than there are, or a cluster without saying how many workers.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if count is not None and count < 1:
+        raise ValueError(f"workers must be at least 1; got {count}")
+    if gpus_per_trial is not None and not gpus_per_trial >= 0:
+        raise ValueError(f"gpus_per_trial must be at least 0; got {gpus_per_trial}")
+    if address is not None:
+        if count is None:
+            raise ValueError("workers must be given with the address of a cluster, such as --workers 8")
+        return Workers(count, 1.0, gpus_per_trial or 0.0, address)
+    share = gpus_per_trial if gpus_per_trial is not None else min(1.0, gpus / (count or 1)) if gpus else 0.0
+    if share == 0:
+        count = count or cores
+        return Workers(count, min(1.0, cores / count))
+    fit = math.floor(gpus / share + 1e-9) if share <= 1 else gpus // math.ceil(share)
+    count = count or max(1, fit)
+    if count > fit:
+        raise ValueError(
+            f"{count} workers with {share:g} GPUs each need {count * share:g} GPUs; this machine has {gpus}: "
+            f"ask for at most {fit} workers or a smaller share"
+            if gpus
+            else f"GPUs must be there to be shared; this machine has none that torch can use, and {share:g} a trial "
+            f"was asked for: leave --gpus-per-trial out"
+        )
+    return Workers(count, min(1.0, cores / count), share)
+
+
+def run(session: SearchSession, evaluate: Evaluate, workers: Workers, *, trial_timeout_s: float | None = None) -> None:
+    """Evaluate the session's candidates until it is finished: one worker in this process, more on Ray Tune."""
+    if workers.count == 1 and workers.address is None:
+        run_serial(session, evaluate, trial_timeout_s=trial_timeout_s)
+        return
+    from nas.tune import run_tune  # loads Ray
+
+    run_tune(session, evaluate, workers, trial_timeout_s=trial_timeout_s)
 
 
 def run_serial(session: SearchSession, evaluate: Evaluate, *, trial_timeout_s: float | None = None) -> None:

@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nas.evaluation import Evaluate, evaluations
-from nas.search import timeout_failure
+from nas.search import Workers, timeout_failure
 from nas.session import MAX_ATTEMPTS, SearchSession
 from results.trial import Failure, Measurement
 
@@ -45,23 +44,6 @@ from ray import tune  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How many workers, and what each is given.
-
-    Args:
-        count: how many candidates are evaluated at a time.
-        cpus: cores of each (may be a fraction).
-        gpus: GPUs of each (may be a fraction).
-        address: of an existing Ray cluster; None starts one on this machine and ends it afterwards.
-    """
-
-    count: int
-    cpus: float = 1.0
-    gpus: float = 0.0
-    address: str | None = None
 
 
 def run_tune(

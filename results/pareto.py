@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 MAXIMISED = frozenset({"accuracy", "reward"})
@@ -55,3 +56,22 @@ def _front_of_sorted(points: NDArray[np.float64]) -> NDArray[np.bool_]:
         front[first] = True
         left = rest[(points[rest, 1:] < points[first, 1:]).any(axis=1)]
     return front
+
+
+def front_of(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+    """The complete trials that no other dominates, the best by the first objective first.
+
+    Args:
+        frame: a trial table.
+        objectives: columns of it that hold numbers; more is better in those of `MAXIMISED`, less elsewhere.
+
+    Raises:
+        ValueError: an objective is no column of numbers (lists those there are).
+    """
+    numeric = [c for c in frame.columns if pd.api.types.is_numeric_dtype(frame[c])]
+    if not objectives or any(name not in numeric for name in objectives):
+        raise ValueError(f"objectives must be among {', '.join(numeric)}; got {', '.join(objectives) or 'none'}")
+    complete = frame[frame["state"] == "complete"]
+    points = np.column_stack([complete[name].to_numpy(np.float64, na_value=np.nan) for name in objectives])
+    front = complete[non_dominated(points, [name in MAXIMISED for name in objectives])]
+    return front.sort_values(objectives[0], ascending=objectives[0] not in MAXIMISED)

@@ -48,12 +48,13 @@ class Stage:
         if self.op not in OPS:
             raise ValueError(f"op must be one of {', '.join(OPS)}; got {self.op!r}")
         for name in ("kernel", "stride", "expand_ratio", "channels", "layers"):
-            _check_count(name, getattr(self, name))
+            object.__setattr__(self, name, checked_count(name, getattr(self, name)))
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, so that a layer keeps its map centred; got {self.kernel}")
-        if isinstance(self.se_ratio, bool) or not 0 <= self.se_ratio <= 1:
-            raise ValueError(f"se_ratio must be between 0 (none) and 1; got {self.se_ratio!r}")
-        object.__setattr__(self, "se_ratio", float(self.se_ratio))  # 0 and 0.0 are one value
+        ratio = self.se_ratio
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float | np.number) or not 0 <= ratio <= 1:
+            raise ValueError(f"se_ratio must be between 0 (none) and 1; got {ratio!r}")
+        object.__setattr__(self, "se_ratio", float(ratio))  # 0 and 0.0 are one value
 
     def __str__(self) -> str:
         text = f"{self.op}_k{self.kernel}_s{self.stride}_e{self.expand_ratio}_c{self.channels}_n{self.layers}"
@@ -81,8 +82,8 @@ class Architecture:
     head_channels: int
 
     def __post_init__(self) -> None:
-        _check_count("stem_channels", self.stem_channels)
-        _check_count("head_channels", self.head_channels)
+        for name in ("stem_channels", "head_channels"):
+            object.__setattr__(self, name, checked_count(name, getattr(self, name)))
         if not self.stages:
             raise ValueError("an architecture must have at least one stage; got none")
         object.__setattr__(self, "stages", _joined(self.stages))
@@ -187,9 +188,15 @@ def _design(stage: Stage) -> tuple[Any, ...]:
     return stage.op, stage.kernel, stage.expand_ratio, stage.channels, stage.se_ratio
 
 
-def _check_count(name: str, value: object) -> None:
+def checked_count(name: str, value: object) -> int:
+    """The value as a plain int (numpy's overflow, and are no JSON).
+
+    Raises:
+        ValueError: it is not an integer of at least 1.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    return int(value)
 
 
 def _check_fields(what: str, value: object, names: list[str], optional: tuple[str, ...]) -> None:
@@ -199,15 +206,17 @@ def _check_fields(what: str, value: object, names: list[str], optional: tuple[st
     unknown = [n for n in value if n not in names]
     if missing or unknown:
         raise ValueError(
-            f"{what} must have the fields {', '.join(names)}; missing: {missing or 'none'}, unknown: {unknown or 'none'}"
+            f"{what} must have the fields {', '.join(names)}; "
+            f"missing: {missing or 'none'}, unknown: {unknown or 'none'}"
         )
 
 
 def _parse_part(what: str, part: str, number: int, start: int) -> int:
-    match = re.fullmatch(rf"{what}_c([1-9]\d*)", part)
+    match = re.fullmatch(rf"{what}_c([1-9][0-9]*)", part)
     if match is None:
         raise ValueError(
-            f"part {number} of the architecture text (character {start + 1}) must be {what}_c<width>; got {part!r}"
+            f"part {number} of the architecture text (character {start + 1}) must be {what}_c<width>, "
+            f"a positive integer without leading zeros; got {part!r}"
         )
     return int(match[1])
 
@@ -225,12 +234,13 @@ def _parse_stage(part: str, number: int, start: int) -> Stage:
             if letter == "se":
                 break
             raise ValueError(f"{where}: {letter}<{_LETTERS[letter]}> is missing at its end; the order is k s e c n se")
-        number_form = r"(0?\.\d+|1)" if letter == "se" else r"([1-9]\d*)"
+        number_form = r"(0?\.[0-9]+|1)" if letter == "se" else r"([1-9][0-9]*)"
         match = re.fullmatch(letter + number_form, tokens[index])
         if match is None:
             allowed = "a number over 0 and up to 1" if letter == "se" else "a positive integer without leading zeros"
             raise ValueError(
-                f"{where}: character {position + 1} must be {letter}<{_LETTERS[letter]}>, {allowed}; got {tokens[index]!r}"
+                f"{where}: character {position + 1} must be {letter}<{_LETTERS[letter]}>, {allowed}; "
+                f"got {tokens[index]!r}"
             )
         values[_LETTERS[letter]] = float(match[1]) if letter == "se" else int(match[1])
         position += len(tokens[index]) + 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from search_spaces.architecture import Architecture, Stage
+from search_spaces.architecture import Architecture, Stage, checked_count
 
 
 class Cost(NamedTuple):
@@ -65,9 +65,9 @@ def part_costs(
     architecture: Architecture, image_size: int, *, num_classes: int = 1000, in_channels: int = 3
 ) -> list[PartCost]:
     """The same, part by part, in order: stem, stages, head, classifier; Raises as `cost`."""
-    for name, value in (("image_size", image_size), ("num_classes", num_classes), ("in_channels", in_channels)):
-        if isinstance(value, bool) or int(value) != value or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    image_size = checked_count("image_size", image_size)
+    num_classes = checked_count("num_classes", num_classes)
+    in_channels = checked_count("in_channels", in_channels)
     size, width = _strided(image_size, 2), architecture.stem_channels
     parts = [PartCost("stem", None, width, size, _conv_bn(in_channels, width, 3, size))]
     for number, stage in enumerate(architecture.stages, 1):

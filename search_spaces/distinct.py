@@ -45,7 +45,8 @@ class DistinctWords:
         """The word of that number, 0 <= index < count; a bijection."""
         if not 0 <= index < self.count:
             raise ValueError(f"index must be at least 0 and under {self.count}; got {index}")
-        state, letters = self._start, []
+        state = self._start
+        letters: list[Letter] = []
         while True:
             if self._accepts[state]:
                 if index == 0:

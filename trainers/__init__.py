@@ -1,1 +1,30 @@
 """Training and timing a network; knows nothing of search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainers.data import Data, load_data
+    from trainers.network import build_network
+    from trainers.proxy import ProxyTask
+    from trainers.recipe import Recipe
+
+__all__ = ["Data", "ProxyTask", "Recipe", "build_network", "load_data"]
+
+_HOMES = {
+    "Data": "trainers.data",
+    "ProxyTask": "trainers.proxy",
+    "Recipe": "trainers.recipe",
+    "build_network": "trainers.network",
+    "load_data": "trainers.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load torch when something of it is first asked for, not when the package is imported."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trainers' has no attribute {name!r}; it has {', '.join(__all__)}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

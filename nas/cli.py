@@ -1,0 +1,408 @@
+"""The command line: parse, one call, print. stdout carries data, stderr everything else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas import __version__
+from nas.show import Format, print_frame, print_json, print_table
+
+if TYPE_CHECKING:
+    from nas.config import Search
+    from nas.runs import RunSettings
+    from results.store import TrialStore
+    from search_spaces import Architecture, PartCost
+
+# Modules that load numpy, pandas, torch or Ray are imported inside the commands, so that --help is quick.
+
+app = typer.Typer(
+    name="nas",
+    help="Training-aware neural architecture search: find the network that reaches its accuracy soonest.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED = 130
+
+_Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+_FormatOption = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
+_Budget = typer.Option("--budget", "-n", min=1, help="Candidates to evaluate; failed ones count, repeats do not.")
+_WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Candidates at a time. Default: one a GPU, else one a core. 1 runs without Ray."),
+]
+_GpusPerTrial = Annotated[
+    float | None, typer.Option(help="GPUs of each worker, such as 0.25 for four on one. Default: a whole one.")
+]
+_Address = Annotated[
+    str | None, typer.Option(envvar="RAY_ADDRESS", help="Address of an existing Ray cluster; needs --workers.")
+]
+_Timeout = Annotated[
+    float | None, typer.Option(min=0.001, help="Seconds that one candidate may take; past them it has failed.")
+]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+_Seed = typer.Option(help="Of the controller, of the minival and of the candidates' training.")
+_Space = typer.Option(help="small, efficientnetv2-s, efficientnet-b4, or path/to/file.py:object.")
+_Controller = typer.Option(help="random, or path/to/file.py:object.")
+_RewardName = typer.Option(
+    help="training-aware, efficientnet, mnasnet-soft, mnasnet-hard, accuracy, or path/to/file.py:object."
+)
+_Weights = typer.Option(help="Weights of the reward: w=-0.07,v=-0.05.")
+_Evaluator = typer.Option(help="proxy (brief training), table:FILE (recorded trials), or path/to/file.py:object.")
+_DataOption = typer.Option(help="mnist5k, a folder in ImageNet layout, a parquet or an npz file.")
+_TestData = typer.Option(help="The test split, where it came separately. It is counted, and never chosen on.")
+_ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default: 32 in the small space, else 128.")
+_Epochs = typer.Option(min=1, help="Epochs of each candidate's training.")
+_BatchSize = typer.Option(min=1, help="Pictures in a training step.")
+_Minival = typer.Option(min=1, help="Training pictures held out for the reward. Default: 2 %, at least 500.")
+_Device = typer.Option(help="auto, cpu or cuda.")
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def search(
+    budget: Annotated[int, _Budget] = 16,
+    space: Annotated[str, _Space] = "small",
+    controller: Annotated[str, _Controller] = "random",
+    reward: Annotated[str, _RewardName] = "training-aware",
+    reward_weights: Annotated[str, _Weights] = "",
+    evaluator: Annotated[str, _Evaluator] = "proxy",
+    data: Annotated[str, _DataOption] = "mnist5k",
+    test_data: Annotated[str | None, _TestData] = None,
+    image_size: Annotated[int | None, _ImageSize] = None,
+    epochs: Annotated[int | None, _Epochs] = None,
+    batch_size: Annotated[int | None, _BatchSize] = None,
+    minival: Annotated[int | None, _Minival] = None,
+    max_unreadable: Annotated[float, typer.Option(help="Share of pictures that may be unreadable.")] = 0.01,
+    max_params: Annotated[float | None, typer.Option(help="The most parameters a candidate may have.")] = None,
+    max_macs: Annotated[float | None, typer.Option(help="The most multiply-adds a candidate may take.")] = None,
+    device: Annotated[str, _Device] = "auto",
+    seed: Annotated[int, _Seed] = 0,
+    workers: _WorkersOption = None,
+    gpus_per_trial: _GpusPerTrial = None,
+    address: _Address = None,
+    trial_timeout: _Timeout = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder. Default: runs/<date>-<space>-<controller>.")
+    ] = None,
+    format: _FormatOption = Format.table,
+    quiet: _Quiet = False,
+) -> None:
+    """Sample candidates, train each briefly, score them, keep everything in a run folder."""
+    from nas.config import SearchConfig
+    from nas.runs import RunSettings, default_folder, start
+
+    limits = {"params": max_params, "macs": max_macs}
+    config = SearchConfig(
+        space=space,
+        controller=controller,
+        reward=reward,
+        reward_weights=parse_weights(reward_weights),
+        evaluator=evaluator,
+        data=data,
+        test_data=test_data,
+        image_size=image_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        minival=minival,
+        max_unreadable=max_unreadable,
+        device=device,
+        limits={name: limit for name, limit in limits.items() if limit is not None},
+        seed=seed,
+    )
+    settings = RunSettings(
+        budget=budget,
+        workers=workers,
+        gpus_per_trial=gpus_per_trial,
+        address=address,
+        trial_timeout_s=trial_timeout,
+    )
+    _check_workers(settings)
+    built, store = start(config, out or default_folder(config))
+    _go(built, store, settings, format=format, quiet=quiet)
+
+
+@app.command()
+def resume(
+    run: _Run,
+    budget: Annotated[int | None, _Budget] = None,
+    workers: _WorkersOption = None,
+    gpus_per_trial: _GpusPerTrial = None,
+    address: _Address = None,
+    trial_timeout: _Timeout = None,
+    data: Annotated[str | None, typer.Option(help="Where the same pictures are now, if they were moved.")] = None,
+    test_data: Annotated[str | None, typer.Option(help="The same, for the test split.")] = None,
+    space: Annotated[str | None, typer.Option(help="Checked against the run's.")] = None,
+    controller: Annotated[str | None, typer.Option(help="Checked against the run's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Checked against the run's.")] = None,
+    fork: Annotated[
+        bool, typer.Option("--fork", help="Go on where the controller does not repeat its proposals.")
+    ] = False,
+    format: _FormatOption = Format.table,
+    quiet: _Quiet = False,
+) -> None:
+    """Go on with a search that was interrupted, killed, or whose budget is raised."""
+    from dataclasses import replace
+
+    from nas.runs import reopen
+
+    given = {"data": data, "test_data": test_data, "space": space, "controller": controller, "seed": seed}
+    built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None})
+    changes: dict[str, Any] = {
+        "budget": budget,
+        "workers": workers,
+        "gpus_per_trial": gpus_per_trial,
+        "address": address,
+        "trial_timeout_s": trial_timeout,
+    }
+    settings = replace(settings, **{k: v for k, v in changes.items() if v is not None})
+    _go(built, store, settings, format=format, quiet=quiet, fork=fork)
+
+
+@app.command()
+def trials(
+    run: _Run,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the trials of the highest rewards.")] = None,
+    format: _FormatOption = Format.table,
+) -> None:
+    """List the trials of a run, also while it runs."""
+    from results.store import TrialStore
+
+    frame = TrialStore.open(run).frame()
+    if top is not None:
+        frame = frame[frame["state"] == "complete"].nlargest(top, "reward")
+    print_frame(frame, format, columns=_COLUMNS)
+
+
+@app.command()
+def pareto(
+    run: _Run,
+    objectives: Annotated[
+        str, typer.Option(help="Columns of the trial table; of accuracy and reward more is better.")
+    ] = "accuracy,step_time,params",
+    format: _FormatOption = Format.table,
+) -> None:
+    """List the trials of a run that no other beats in every objective."""
+    from results.pareto import front_of
+    from results.store import TrialStore
+
+    front = front_of(TrialStore.open(run).frame(), [name.strip() for name in objectives.split(",")])
+    print_frame(front, format, columns=_COLUMNS)
+
+
+@app.command()
+def describe(
+    architecture: Annotated[
+        str, typer.Argument(metavar="ARCH", help="A published name, an architecture text, or a file with either.")
+    ],
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels. Default: the published evaluation size, else 224.")
+    ] = None,
+    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 1000,
+    in_channels: Annotated[int, typer.Option(min=1, help="Channels of a picture.")] = 3,
+    format: _FormatOption = Format.table,
+) -> None:
+    """Show what an architecture is and costs, stage by stage."""
+    from search_spaces import IMAGE_SIZES, cost, part_costs
+
+    found = _architecture(architecture)
+    size = image_size or (IMAGE_SIZES[architecture].eval if architecture in IMAGE_SIZES else 224)
+    shape = {"num_classes": num_classes, "in_channels": in_channels}
+    rows = [_part_row(part) for part in part_costs(found, size, **shape)]
+    total = cost(found, size, **shape)
+    if format is Format.json:
+        outside = {row["part"]: {k: v for k, v in row.items() if v is not None} for row in rows if row["op"] is None}
+        stages = [row for row in rows if row["op"] is not None]
+        head = {"architecture": str(found), "image_size": size, **shape, **total._asdict()}
+        print_json({**head, "stages": stages, **outside})
+    elif format is Format.csv:
+        import pandas as pd
+
+        print_frame(pd.DataFrame(rows), format, columns=list(rows[0]))
+    else:
+        print_table(list(rows[0]), [*rows, {"part": "total", **total._asdict()}])
+        typer.echo(
+            f"{found}\nat {size} px; macs count a bias addition as one, and papers print them as FLOPs", err=True
+        )
+
+
+def _part_row(part: PartCost) -> dict[str, Any]:
+    names = ("op", "kernel", "stride", "expand_ratio", "se_ratio", "layers")
+    design = {name: getattr(part.stage, name, None) for name in names}
+    return {
+        "part": part.name,
+        **design,
+        "channels": part.channels,
+        **part.cost._asdict(),
+        "output_size": part.output_size,
+    }
+
+
+_COLUMNS = ("number", "state", "reward", "accuracy", "step_time", "params", "macs", "failure", "reason", "architecture")
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """`w=-0.07,v=-0.05` as a dict.
+
+    Raises:
+        ValueError: a part is not name=number.
+    """
+    weights = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ValueError(f"reward weights must read name=number,name=number; got {part!r}")
+    return weights
+
+
+def _architecture(text: str) -> Architecture:
+    from search_spaces import PUBLISHED, Architecture, read_architecture
+
+    if text not in PUBLISHED and not text.startswith("stem_") and Path(text).is_file():
+        content = Path(text).read_text().strip()
+        return Architecture.from_json(content) if content.startswith("{") else read_architecture(content, PUBLISHED)
+    return read_architecture(text, PUBLISHED)
+
+
+def _check_workers(settings: RunSettings) -> Any:
+    """The workers that the settings ask for; says at once where the machine cannot give them."""
+    from nas.search import choose_workers
+
+    if settings.address is None and settings.gpus_per_trial != 0:
+        from trainers.devices import count_gpus  # loads torch
+
+        gpus = count_gpus()
+    else:
+        gpus = 0
+    return choose_workers(settings.workers, gpus_per_trial=settings.gpus_per_trial, address=settings.address, gpus=gpus)
+
+
+def _go(
+    search: Search, store: TrialStore, settings: RunSettings, *, format: Format, quiet: bool, fork: bool = False
+) -> None:
+    """Take a search to its end, then say what was found and how to go on."""
+    from rich.console import Console
+
+    from nas.progress import SearchProgress
+    from nas.runs import finish, graceful_interrupts, make_session, note_start
+
+    console = Console(stderr=True)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    try:
+        workers = _check_workers(settings)
+        note_start(store, settings)
+        session = make_session(search, store, settings.budget, fork=fork)
+    except BaseException:
+        store.close()
+        raise
+    for line in _opening_lines(search, store, settings, workers.count):
+        if not quiet:
+            say(line)
+    resume = f"nas resume {store.folder}"
+    try:
+        with (
+            graceful_interrupts(session, say),
+            SearchProgress(session, workers.count, console=console, quiet=quiet),
+        ):
+            finish(session, search, workers, settings.trial_timeout_s)
+    except KeyboardInterrupt:
+        say(f"stopped at once; go on with: {resume}")
+        raise typer.Exit(INTERRUPTED) from None
+    except BaseException:
+        say(f"nothing told is lost; go on with: {resume}")
+        raise
+    _print_outcome(session, format)
+    if session.stopped_because == "interrupted":
+        say(f"interrupted; go on with: {resume}")
+        raise typer.Exit(INTERRUPTED)
+    if session.stopped_because is not None:
+        say(f"stopped early: {session.stopped_because}\ngo on with: {resume}")
+    if session.best is None:
+        raise typer.Exit(1)
+    if not quiet:
+        say(f"all trials: nas trials {store.folder}   what nothing dominates: nas pareto {store.folder}")
+
+
+def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, workers: int) -> list[str]:
+    space = search.problem.space
+    lines = [f"run {store.folder}: {settings.budget} candidates of {space.size:,} in space {space.name}"]
+    if search.splits is not None:
+        train, minival, test = (f"{search.splits[name]:,}" for name in ("train", "minival", "test"))
+        lines.append(
+            f"pictures at {search.problem.image_size} px: {train} to train on, {minival} minival for the reward, "
+            f"{test} test, which no reward sees"
+        )
+    lines += search.notes
+    done = sum(t.state in ("complete", "failed", "stopped") for t in store.trials.values())
+    if done:
+        lines.append(f"{done} candidates are done")
+    lines.append(f"{workers} at a time" + (" on Ray Tune" if workers > 1 or settings.address else ", in this process"))
+    return lines
+
+
+def _print_outcome(session: Any, format: Format) -> None:
+    """The best trial and where the results are, on stdout."""
+    best = session.best
+    states = [t.state for t in session.store.trials.values()]
+    counts = {s: states.count(s) for s in ("complete", "stopped", "failed", "infeasible", "repeat")}
+    outcome: dict[str, Any] = {"run": str(session.store.folder), "trials": session.evaluated, **counts}
+    outcome["best"] = None
+    if best is not None:
+        shown = ("accuracy", "step_time", "params", "macs", "activations")
+        outcome["best"] = {
+            "number": best.number,
+            "architecture": best.architecture,
+            "reward": best.reward,
+            **{name: getattr(best.measurement, name) for name in shown},
+        }
+    if format is Format.json:
+        print_json(outcome)
+        return
+    rows = [outcome["best"]] if outcome["best"] else []
+    if format is Format.csv:
+        import pandas as pd
+
+        print_frame(pd.DataFrame(rows), format, columns=())
+        return
+    typer.echo(f"{session.evaluated} candidates evaluated, {counts['failed']} failed; results in {outcome['run']}")
+    for row in rows:
+        typer.echo("best:")
+        for name, value in row.items():
+            typer.echo(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")
+
+
+def main() -> None:
+    """The `nas` command. Bad input is one clear line and exit code 1; a traceback would be a defect."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+        typer.echo(f"error: {text}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""`SearchConfig`: the options of a search, and what is built of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas.controllers import CONTROLLERS, Controller
+from nas.evaluation import Evaluate
+from nas.plugins import absolute, is_file_reference, resolve, source_hash
+from nas.problem import Problem
+from nas.reward import REWARDS, bind
+from results.trial import Measurement
+from search_spaces import SPACES, SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """What decides the outcome of a search; none of it may change when the search is resumed.
+
+    Args:
+        space: a name in `search_spaces.SPACES`, or file.py:object.
+        controller: a name in `nas.controllers.CONTROLLERS`, or file.py:object.
+        reward: a name in `nas.reward.REWARDS`, or file.py:object.
+        reward_weights: for the reward's keyword-only arguments.
+        evaluator: `proxy` (brief training), `table:FILE` (recorded trials), or file.py:object.
+        data: a registered name, an image folder, a parquet or an npz file.
+        test_data: the same, for a test split that came separately.
+        image_size: side of the pictures, in pixels; None is 32 in the small space and 128 elsewhere.
+        epochs: of each candidate's training; None is the recipe's own.
+        batch_size: pictures in a training step; None is the recipe's own.
+        minival: pictures of the minival; None is 2 % of the training pictures, at least 500.
+        max_unreadable: the share of pictures that may be unreadable.
+        device: `auto`, `cpu` or `cuda`.
+        limits: the most params, macs or activations that a candidate may have.
+        seed: of the controller, of the minival and of the candidates' training.
+    """
+
+    space: str = "small"
+    controller: str = "random"
+    reward: str = "training-aware"
+    reward_weights: Mapping[str, float] = field(default_factory=dict)
+    evaluator: str = "proxy"
+    data: str = "mnist5k"
+    test_data: str | None = None
+    image_size: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    minival: int | None = None
+    max_unreadable: float = 0.01
+    device: str = "auto"
+    limits: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    def with_absolute_paths(self) -> SearchConfig:
+        """The same from whatever folder it is resumed."""
+        values = asdict(self)
+        for name in ("space", "controller", "reward", "evaluator"):
+            values[name] = absolute(values[name])
+        if self.evaluator.startswith("table:"):
+            values["evaluator"] = f"table:{Path(self.evaluator[6:]).resolve()}"
+        for name in ("data", "test_data"):
+            if values[name] is not None and Path(values[name]).exists():
+                values[name] = str(Path(values[name]).resolve())
+        return SearchConfig(**values)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search needs, built.
+
+    Attributes:
+        problem: space, reward and limits.
+        evaluate: the evaluator.
+        controller: a fresh one.
+        identity: everything that decides the outcome, as plain data; equal searches have equal identities.
+        splits: how many pictures each split has; None where no pictures are read.
+        notes: what the user should know, a line each.
+    """
+
+    problem: Problem
+    evaluate: Evaluate
+    controller: Controller
+    identity: dict[str, Any]
+    splits: dict[str, int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def build(config: SearchConfig) -> Search:
+    """Build a search from its options.
+
+    Raises:
+        ValueError: an option names nothing, or is out of its range.
+        FileNotFoundError: the data are not there.
+    """
+    space = resolve("space", config.space, SPACES)
+    if not isinstance(space, SearchSpace):
+        raise ValueError(f"space {config.space} must be a SearchSpace; got {type(space).__name__}")
+    reward = bind(resolve("reward", config.reward, REWARDS), config.reward_weights)
+    make_controller = resolve("controller", config.controller, CONTROLLERS)
+    image_size = config.image_size or (32 if config.space == "small" else 128)
+    evaluate, task, splits, notes = _evaluator(config, space, image_size)
+    shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
+    problem = Problem(space, reward, image_size, limits=config.limits, **shape)
+    names = ("controller", "reward", "evaluator")
+    identity = {
+        "space": space.to_json(),
+        **{name: _named(getattr(config, name)) for name in names},
+        "sources": {n: h for n in names if (h := source_hash(getattr(config, n))) is not None},
+        "reward_weights": dict(config.reward_weights),
+        "task": task,
+        "image_size": image_size,
+        "limits": dict(config.limits),
+        "seed": config.seed,
+    }
+    return Search(problem, evaluate, make_controller(space, problem.features, config.seed), identity, splits, notes)
+
+
+def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """In which fields two identities differ, a line each."""
+    found = []
+    for name in sorted({*now, *then}):
+        a, b = now.get(name), then.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name}: the run has {_short(b)}, this is {_short(a)}")
+    return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _named(text: str) -> str:
+    """A file reference without its folder, so that a run may move."""
+    return f"{Path(text.rpartition(':')[0]).name}:{text.rpartition(':')[2]}" if is_file_reference(text) else text
+
+
+def _evaluator(
+    config: SearchConfig, space: SearchSpace, image_size: int
+) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
+    if config.evaluator == "proxy":
+        return _proxy(config, space, image_size)
+    if config.evaluator.startswith("table:"):
+        from trainers.tabular import TabularTask
+
+        return TabularTask.read(Path(config.evaluator[6:])), {}, None, ()
+    evaluate: Evaluate = resolve("evaluator", config.evaluator, {"proxy": None, "table:FILE": None})
+    if isinstance(evaluate, Measurement) or not callable(evaluate):
+        raise ValueError(f"evaluator {config.evaluator} must be callable with (architecture, seed); got {evaluate!r}")
+    return evaluate, {}, None, ()
+
+
+def _proxy(
+    config: SearchConfig, space: SearchSpace, image_size: int
+) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
+    from trainers.data import load_data  # these load torch
+    from trainers.proxy import ProxyTask
+    from trainers.recipe import Recipe
+
+    recipe = Recipe(**{k: v for k in ("epochs", "batch_size") if (v := getattr(config, k)) is not None})
+    data = load_data(
+        config.data,
+        test_source=config.test_data,
+        image_size=image_size,
+        minival=config.minival,
+        seed=config.seed,
+        max_unreadable=config.max_unreadable,
+    )
+    task = ProxyTask(data, recipe, space.backbone, device=config.device)
+    described = {**task.describe(), "num_classes": len(data.class_names), "in_channels": data.in_channels}
+    notes = (f"{len(data.unreadable)} unreadable pictures skipped",) if data.unreadable else ()
+    return task, described, data.sizes, notes

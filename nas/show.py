@@ -1,0 +1,85 @@
+"""Printing data on stdout: tables for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Format(StrEnum):
+    """How data are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+def print_frame(frame: pd.DataFrame, form: Format, *, columns: Sequence[str]) -> None:
+    """A frame: the chosen columns as a table, or all of it as JSON lines (an object a row) or CSV."""
+    if form is Format.json:
+        for row in _rows(frame):
+            print_json(row)
+    elif form is Format.csv:
+        frame.to_csv(sys.stdout, index=False)
+    else:
+        print_table(columns, _rows(frame[list(columns)]))
+
+
+def print_json(value: Mapping[str, Any], *, indent: int | None = None) -> None:
+    """One object; what is missing is null."""
+    sys.stdout.write(json.dumps(_plain(value), indent=indent) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table for people; long texts fold on a terminal and stay whole in a pipe."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=400)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        numeric = all(not isinstance(row.get(name), str) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in columns))
+    console.print(table, highlight=False)
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _cell(value: Any) -> str:
+    value = _plain(value)
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; numpy's and pandas' values are told by what they offer, so that neither is loaded here."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value

@@ -1,0 +1,140 @@
+"""`ProxyTask`: what a search does to a candidate, a brief training at reduced image size and a step time.
+
+EfficientNetV2's proxy (arXiv 2104.00298, section 3.2): about 10 epochs at a reduced image size, accuracy
+on a minival split, training step time.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from results.trial import Measurement
+from search_spaces import Architecture, cost
+from trainers.data import Data
+from trainers.network import Network, build_network
+from trainers.recipe import Recipe
+from trainers.timing import StepTime, time_steps
+from trainers.train import DeviceData, TrainingStep, accuracy, on_device, train_epochs
+
+
+class ProxyTask:
+    """(architecture, seed) -> a measurement after every epoch.
+
+    The pictures go to the device, and the anchor is built, at the first call in a process; what travels
+    between processes is the arrays alone.
+
+    Args:
+        data: training and minival pictures, at the size to train at.
+        recipe: how long and how.
+        anchor: the architecture whose step time is 1.
+        device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
+
+    Raises:
+        ValueError: the device is unknown or not there, or the batch exceeds the training pictures.
+    """
+
+    def __init__(self, data: Data, recipe: Recipe, anchor: Architecture, *, device: str = "auto") -> None:
+        if device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device must be auto, cpu or cuda; got {device!r}")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device must be there: torch finds no CUDA device here; choose cpu or auto")
+        if recipe.batch_size > data.sizes["train"]:
+            raise ValueError(
+                f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"
+            )
+        self.data, self.recipe, self.anchor, self.device = data, recipe, anchor, device
+        self._on_device: DeviceData | None = None
+        self._anchor_step: TrainingStep | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_on_device": None, "_anchor_step": None}
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides what is measured, as plain data; equal tasks have equal descriptions."""
+        return {
+            "data": self.data.fingerprint,
+            "pictures": self.data.sizes,
+            "image_size": self.data.image_size,
+            "recipe": asdict(self.recipe),
+            "anchor": str(self.anchor),
+            "device": self._torch_device().type,
+        }
+
+    def __call__(self, architecture: Architecture, seed: int) -> Iterator[Measurement]:
+        """Time the architecture's training step, then train it; a measurement after every epoch.
+
+        Raises:
+            FloatingPointError: the training diverged.
+            torch.OutOfMemoryError: the device's memory did not suffice.
+        """
+        device = self._torch_device()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what the candidate before held, so that its peak is not this one's
+            torch.cuda.reset_peak_memory_stats()
+        if self._on_device is None:
+            self._on_device = on_device(self.data, device)
+        step_time = self.time_step(architecture)
+        begun = time.perf_counter()
+        torch.manual_seed(seed)
+        network = self._build(architecture, seed)
+        for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed), 1):
+            top1 = accuracy(network, self._on_device.minival, self._on_device)
+            yield self._measurement(architecture, epoch, top1, step_time, time.perf_counter() - begun)
+
+    def time_step(self, architecture: Architecture) -> StepTime:
+        """The architecture's training step time over the anchor's, on this device."""
+        device = self._torch_device()
+        if self._on_device is None:
+            self._on_device = on_device(self.data, device)
+        images = self._on_device.normalised(self._on_device.train.images[: self.recipe.batch_size])
+        labels = self._on_device.train.labels[: self.recipe.batch_size]
+        if self._anchor_step is None:
+            self._anchor_step = TrainingStep(self._build(self.anchor, 0), self.recipe, device)
+        anchor, candidate = self._anchor_step, TrainingStep(self._build(architecture, 0), self.recipe, device)
+        return time_steps(  # a learning rate of 0 costs the same time and never diverges
+            lambda: candidate(images, labels, 0.0),
+            lambda: anchor(images, labels, 0.0),
+            wait=torch.cuda.synchronize if device.type == "cuda" else lambda: None,
+        )
+
+    def _build(self, architecture: Architecture, seed: int) -> Network:
+        generator = torch.Generator().manual_seed(seed)
+        network = build_network(architecture, len(self.data.class_names), self.data.in_channels, generator=generator)
+        return network.to(self._torch_device(), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _measurement(
+        self, architecture: Architecture, epoch: int, top1: float, step_time: StepTime, train_time_s: float
+    ) -> Measurement:
+        device = self._torch_device()
+        known = cost(
+            architecture,
+            self.data.image_size,
+            num_classes=len(self.data.class_names),
+            in_channels=self.data.in_channels,
+        )
+        on_gpu = device.type == "cuda"
+        return Measurement(
+            accuracy=top1,
+            epoch=epoch,
+            step_time=step_time.ratio,
+            step_time_low=step_time.low,
+            step_time_high=step_time.high,
+            step_time_s=step_time.seconds,
+            **known._asdict(),
+            peak_memory_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
+            train_time_s=train_time_s,
+            batch_size=self.recipe.batch_size,
+            device=torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
+            host=platform.node(),
+        )
+
+    def _torch_device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
