@@ -58,7 +58,7 @@ _Evaluator = typer.Option(help="proxy (brief training), table:FILE (recorded tri
 _DataOption = typer.Option(help="mnist5k, a folder in ImageNet layout, a parquet or an npz file.")
 _TestData = typer.Option(help="The test split, where it came separately. It is counted, and never chosen on.")
 _ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default: 32 in the small space, else 128.")
-_Epochs = typer.Option(min=1, help="Epochs of each candidate's training.")
+_Epochs = typer.Option(min=1, help="Epochs of each candidate. Default: 7,000 pictures' worth, from 2 to 10.")
 _BatchSize = typer.Option(min=1, help="Pictures in a training step.")
 _Minival = typer.Option(min=1, help="Training pictures held out for the reward. Default: 2 %, at least 500.")
 _Device = typer.Option(help="auto, cpu or cuda.")

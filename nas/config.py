@@ -29,7 +29,7 @@ class SearchConfig:
         data: a registered name, an image folder, a parquet or an npz file.
         test_data: the same, for a test split that came separately.
         image_size: side of the pictures, in pixels; None is 32 in the small space and 128 elsewhere.
-        epochs: of each candidate's training; None is the recipe's own.
+        epochs: of each candidate's training; None is 7,000 pictures' worth, from 2 to 10.
         batch_size: pictures in a training step; None is the recipe's own.
         minival: pictures of the minival; None is 2 % of the training pictures, at least 500.
         max_unreadable: the share of pictures that may be unreadable.
@@ -160,9 +160,8 @@ def _proxy(
 ) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
     from trainers.data import load_data  # these load torch
     from trainers.proxy import ProxyTask
-    from trainers.recipe import Recipe
+    from trainers.recipe import Recipe, brief_epochs
 
-    recipe = Recipe(**{k: v for k in ("epochs", "batch_size") if (v := getattr(config, k)) is not None})
     data = load_data(
         config.data,
         test_source=config.test_data,
@@ -171,7 +170,11 @@ def _proxy(
         seed=config.seed,
         max_unreadable=config.max_unreadable,
     )
+    chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
+    recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None})
     task = ProxyTask(data, recipe, space.backbone, device=config.device)
     described = {**task.describe(), "num_classes": len(data.class_names), "in_channels": data.in_channels}
-    notes = (f"{len(data.unreadable)} unreadable pictures skipped",) if data.unreadable else ()
-    return task, described, data.sizes, notes
+    notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}, {task.describe()['device']}"]
+    if data.unreadable:
+        notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
+    return task, described, data.sizes, tuple(notes)

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ class Journal:
 
     Raises:
         BlockingIOError: another process holds the lock.
-        ValueError: a line that is not the last is no JSON (names the line).
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +73,7 @@ def read_events(path: Path, start: int = 0) -> Iterator[tuple[Event, int]]:
     """The events from byte `start` on, each with the byte after it; a torn last line is left out.
 
     Raises:
-        ValueError: a line that is not the last is no JSON (names the line).
+        ValueError: a line, other than a torn last one, is no event (names the line).
     """
     position = start
     with path.open("rb") as file:
@@ -85,15 +84,15 @@ def read_events(path: Path, start: int = 0) -> Iterator[tuple[Event, int]]:
             position += len(line)
             try:
                 event = json.loads(line)
+                if not isinstance(event, dict) or "event" not in event:
+                    raise ValueError(f"it must be an object with an `event`; got {line[:80]!r}")
             except ValueError as error:
                 whole = number + (_lines_before(path, start) if start else 0)
                 raise ValueError(
                     f"{path}, line {whole}: not a journal line ({error}). The journal is append-only: restore the file "
                     f"from a copy, or cut it before that line to lose what came after"
                 ) from error
-            if not isinstance(event, Mapping):
-                raise ValueError(f"{path}, line {number}: a journal line must be an object; got {line[:80]!r}")
-            yield dict(event), position
+            yield event, position
 
 
 def _lines_before(path: Path, end: int) -> int:

@@ -62,18 +62,24 @@ class TrialStore:
 
         Raises:
             FileExistsError: the folder holds something.
+            ValueError: a choice or a constant has the name of another column.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             remedy = f"go on with `nas resume {folder}`" if (folder / "run.json").exists() else "empty it"
             raise FileExistsError(f"{folder} must not exist yet, and it holds something: {remedy}, or name another")
+        text = json.dumps({"schema_version": SCHEMA_VERSION, "configuration": configuration}, indent=2) + "\n"
+        store = cls(folder, configuration, None)
+        store._table(0)  # says what is wrong with the columns before anything is made
         folder.mkdir(parents=True, exist_ok=True)
-        run = {"schema_version": SCHEMA_VERSION, "configuration": configuration}
         partial = folder / "run.json.partial"
-        partial.write_text(json.dumps(run, indent=2) + "\n")
-        journal = Journal(folder / "journal.jsonl")
-        partial.replace(folder / "run.json")
-        store = cls(folder, configuration, journal)
-        store.write_view()
+        partial.write_text(text)
+        store._journal = Journal(folder / "journal.jsonl")
+        try:
+            partial.replace(folder / "run.json")
+            store.write_view()
+        except BaseException:
+            store.close()
+            raise
         return store
 
     @classmethod
@@ -81,21 +87,23 @@ class TrialStore:
         """The run in a folder, its trials read from the journal.
 
         Raises:
-            FileNotFoundError: the folder holds no run.
-            ValueError: the run has another schema version, or a broken journal line (names it).
+            FileNotFoundError: the folder holds no run, or its journal is gone.
+            ValueError: the run has another schema version, a run.json that cannot be read, or a broken journal
+                line (names it).
             BlockingIOError: another process writes to the run, and `writing` was asked for.
         """
         configuration = _read_configuration(folder)
         path = folder / "journal.jsonl"
-        if not writing and not path.exists():
+        if not path.exists():
             raise FileNotFoundError(f"{folder} holds a run.json but no journal.jsonl; restore it from a copy")
         store = cls(folder, configuration, Journal(path) if writing else None)
-        if writing:
-            for left_over in folder.glob("*.partial"):
-                left_over.unlink()
         try:
-            for event in store.events():
-                apply(event, store.trials)
+            for number, event in enumerate(store.events(), 1):
+                _apply_line(event, store.trials, path, number)
+            if writing:
+                for left_over in folder.glob("*.partial"):
+                    left_over.unlink()
+                store.write_view()  # the one that is there may know of lines that were cut off
         except BaseException:
             store.close()
             raise

@@ -538,6 +538,16 @@ def test_a_class_without_readable_pictures(tmp_path: Path) -> None:
     refuse(tmp_path, "every class must have a readable training picture; cat has none", max_unreadable=0.5)
 
 
+def test_whatever_a_reader_of_pillow_raises_is_an_unreadable_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_(file: Any) -> Image.Image:
+        raise AttributeError("'SpiderImageFile' object has no attribute 'stkoffset'")  # seen, of a damaged file
+
+    monkeypatch.setattr(Image, "open", open_)
+    refuse(write_parquet(tmp_path / "a.parquet", [0, 1, 0, 1]), "4 of 4 are: a.parquet row 0 .*no attribute")
+
+
 def test_floating_point_pictures_have_no_range(tmp_path: Path) -> None:
     deep = encoded(np.zeros((12, 12), np.float32), "TIFF")
     path = write_parquet(tmp_path / "a.parquet", [0, 1, 0, 1], images=[deep] * 4)
