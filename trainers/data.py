@@ -10,20 +10,15 @@ import difflib
 import hashlib
 import importlib.util
 import logging
-import os
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainers.sources import READERS, Pictures, Source, Undecoded, array_pictures, file_fingerprint, read_folder
+from trainers.decode import decode, first_faults, with_channels
+from trainers.sources import READERS, Pictures, Source, array_pictures, file_fingerprint, read_folder
 
 logger = logging.getLogger(__name__)
 
@@ -109,23 +104,27 @@ def load_data(
         fingerprint = hashlib.blake2b(f"{fingerprint} {other.fingerprint}".encode(), digest_size=16).hexdigest()
     class_names, classes, test_classes = _classes(main.train, test)
     choose_minival(classes, minival, seed)  # where this is impossible, say so before the long work
-    pictures, skipped = _decoded(main.train, classes, image_size, max_unreadable)
+    images, read, skipped = decode(main.train, image_size, max_unreadable)
+    pictures = Split(images, classes[read])
     lost = [class_names[c] for c in np.setdiff1d(classes, pictures.labels)]
     if lost:
         raise ValueError(f"every class must have a readable training picture; {', '.join(lost)} has none: mend some")
     tests = Split(pictures.images[:0], pictures.labels[:0])
     if test is not None:
-        tests, more = _decoded(test, test_classes, image_size, max_unreadable)
+        images, read, more = decode(test, image_size, max_unreadable)
+        tests = Split(images, test_classes[read])
         skipped += more
     if skipped:
         total = len(classes) + len(test_classes)
-        logger.warning("skipped %d of %d pictures, which are unreadable: %s", len(skipped), total, _first(skipped))
+        logger.warning(
+            "skipped %d of %d pictures, which are unreadable: %s", len(skipped), total, first_faults(skipped)
+        )
     channels = max(pictures.images.shape[3], tests.images.shape[3])
     held_out = choose_minival(pictures.labels, minival, seed)
     return Data(
         train=_part(pictures, np.setdiff1d(np.arange(len(pictures.labels)), held_out), channels),
         minival=_part(pictures, held_out, channels),
-        test=Split(_with_channels(tests.images, channels), tests.labels),
+        test=Split(with_channels(tests.images, channels), tests.labels),
         class_names=class_names,
         in_channels=channels,
         image_size=image_size,
@@ -257,90 +256,5 @@ def _classes(train: Pictures, test: Pictures | None) -> tuple[tuple[str, ...], N
     return names, classes, np.array([known[label] for label in test.spelled(values, by_name)], np.int64)[which]
 
 
-def _decoded(
-    pictures: Pictures, classes: NDArray[np.int64], image_size: int, max_unreadable: float
-) -> tuple[Split, list[tuple[str, str]]]:
-    """The pictures that can be read, with 1 or 3 channels, and the name and the fault of each other one."""
-    images = np.empty((len(classes), image_size, image_size, 1), np.uint8)
-    read: list[int] = []
-    skipped: list[tuple[str, str]] = []
-    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
-        warnings.filterwarnings("ignore", module="PIL")  # of oddities in pictures that it does read
-        for number, result in enumerate(_in_order(pool, pictures.batches(), image_size)):
-            if isinstance(result, str):
-                skipped.append((pictures.name_of(number), result))
-                continue
-            images = _with_channels(images, result.shape[2])
-            images[len(read)] = result
-            read.append(number)
-    if len(skipped) > max_unreadable * len(classes):
-        raise ValueError(
-            f"at most {max_unreadable:.1%} of the pictures may be unreadable; in {pictures.origin} {len(skipped)} of "
-            f"{len(classes)} are: {_first(skipped)}. Mend or remove them, or raise --max-unreadable"
-        )
-    return Split(images[: len(read)], classes[read]), skipped
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, batches: Iterator[Sequence[Undecoded]], image_size: int
-) -> Iterator[NDArray[np.uint8] | str]:
-    """The square picture, or the fault, of each; only a few batches are in memory at a time."""
-    waiting: deque[Future[list[NDArray[np.uint8] | str]]] = deque()
-    for batch in batches:
-        waiting.append(pool.submit(lambda some: [_square(one, image_size) for one in some], batch))
-        if len(waiting) > 2 * _THREADS:
-            yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
-
-
-def _square(picture: Undecoded, size: int) -> NDArray[np.uint8] | str:
-    """The centre of a picture as (size, size, 1 or 3), or what is wrong with it."""
-    if picture is None:
-        return "there is no picture"
-    try:
-        if isinstance(picture, np.ndarray):
-            if picture.shape[:2] == (size, size):
-                return picture.reshape(size, size, -1)
-            image = Image.fromarray(picture.squeeze(2) if picture.shape[2:] == (1,) else picture)
-            return _fitted(image, size)
-        with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
-            image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at 1/2, 1/4 or 1/8, but not below this
-            ImageOps.exif_transpose(image, in_place=True)
-            return _fitted(image, size)
-    except UnidentifiedImageError:  # whose text is an address in memory
-        return "not a picture that Pillow knows"
-    except Exception as error:  # noqa: BLE001 - Pillow's readers raise anything on broken files, AttributeError too
-        return str(error) or type(error).__name__
-
-
-def _fitted(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower 8
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pictures have no known range")
-    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    if image.mode != mode:  # to convert, and to resize, copies at any rate
-        image = image.convert(mode)
-    if image.size != (size, size):
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = (left, top, left + side, top + side)
-        image = image.resize((size, size), Image.Resampling.BILINEAR, square, reducing_gap=2.0)
-    return np.asarray(image).reshape(size, size, -1)
-
-
-_THREADS = min(4, os.cpu_count() or 1)
-
-
-def _with_channels(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    return images if images.shape[3] >= channels else np.repeat(images, channels, axis=3)
-
-
 def _part(pictures: Split, indices: NDArray[np.int64], channels: int) -> Split:
-    return Split(_with_channels(pictures.images[indices], channels), pictures.labels[indices])
-
-
-def _first(skipped: list[tuple[str, str]]) -> str:
-    some = "; ".join(f"{name} ({fault})" for name, fault in skipped[:3])
-    return f"{some}; ..." if len(skipped) > 3 else some
+    return Split(with_channels(pictures.images[indices], channels), pictures.labels[indices])

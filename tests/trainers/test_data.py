@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainers import data as data_module
+from trainers import decode as decode_module
+from trainers import decode as decode_module
 from trainers.data import DATASETS, Data, Split, choose_minival, load_data
 
 Array = NDArray[Any]
@@ -258,13 +259,13 @@ def test_decoding_is_pillows(tmp_path: Path, form: str, width: int, height: int)
 
 def test_a_large_jpeg_is_not_decoded_at_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    real = data_module._fitted
+    real = decode_module._fitted
 
     def spy(image: Image.Image, size: int) -> Array:
         sizes.append(image.size)
         return real(image, size)
 
-    monkeypatch.setattr(data_module, "_fitted", spy)
+    monkeypatch.setattr(decode_module, "_fitted", spy)
     decode(tmp_path, encoded(pixels(1, 600, 800, 3), "JPEG"))
     assert (100, 75) in sizes
 

@@ -1,0 +1,116 @@
+"""From encoded pictures to square arrays, in a few threads (Pillow lets go of the interpreter's lock)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from trainers.sources import Pictures, Undecoded
+
+_THREADS = min(4, os.cpu_count() or 1)
+
+
+def decode(
+    pictures: Pictures, image_size: int, max_unreadable: float
+) -> tuple[NDArray[np.uint8], list[int], list[tuple[str, str]]]:
+    """Decode every picture that can be read.
+
+    Args:
+        pictures: of one split.
+        image_size: side of the result, in pixels: the shorter side is resized to it, the rest cut off evenly.
+        max_unreadable: the share of the pictures that may be unreadable.
+
+    Returns:
+        (n, image_size, image_size, 1 or 3) uint8, the numbers of these pictures, and the name and the fault of
+        each that cannot be read.
+
+    Raises:
+        ValueError: more are unreadable than may be (names the first).
+    """
+    total = len(pictures.labels)
+    images = np.empty((total, image_size, image_size, 1), np.uint8)
+    read: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
+        warnings.filterwarnings("ignore", module="PIL")  # of oddities in pictures that it does read
+        for number, result in enumerate(_in_order(pool, pictures.batches(), image_size)):
+            if isinstance(result, str):
+                skipped.append((pictures.name_of(number), result))
+                continue
+            images = with_channels(images, result.shape[2])
+            images[len(read)] = result
+            read.append(number)
+    if len(skipped) > max_unreadable * total:
+        raise ValueError(
+            f"at most {max_unreadable:.1%} of the pictures may be unreadable; in {pictures.origin} {len(skipped)} of "
+            f"{total} are: {first_faults(skipped)}. Mend or remove them, or raise --max-unreadable"
+        )
+    return images[: len(read)], read, skipped
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, batches: Iterator[Sequence[Undecoded]], image_size: int
+) -> Iterator[NDArray[np.uint8] | str]:
+    """The square picture, or the fault, of each; only a few batches are in memory at a time."""
+    waiting: deque[Future[list[NDArray[np.uint8] | str]]] = deque()
+    for batch in batches:
+        waiting.append(pool.submit(lambda some: [_square(one, image_size) for one in some], batch))
+        if len(waiting) > 2 * _THREADS:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def _square(picture: Undecoded, size: int) -> NDArray[np.uint8] | str:
+    """The centre of a picture as (size, size, 1 or 3), or what is wrong with it."""
+    if picture is None:
+        return "there is no picture"
+    try:
+        if isinstance(picture, np.ndarray):
+            if picture.shape[:2] == (size, size):
+                return picture.reshape(size, size, -1)
+            image = Image.fromarray(picture.squeeze(2) if picture.shape[2:] == (1,) else picture)
+            return _fitted(image, size)
+        with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+            image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at 1/2, 1/4 or 1/8, but not below this
+            ImageOps.exif_transpose(image, in_place=True)
+            return _fitted(image, size)
+    except UnidentifiedImageError:  # whose text is an address in memory
+        return "not a picture that Pillow knows"
+    except Exception as error:  # noqa: BLE001 - Pillow's readers raise anything on broken files, AttributeError too
+        return str(error) or type(error).__name__
+
+
+def _fitted(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower 8
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pictures have no known range")
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    if image.mode != mode:  # to convert, and to resize, copies at any rate
+        image = image.convert(mode)
+    if image.size != (size, size):
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = (left, top, left + side, top + side)
+        image = image.resize((size, size), Image.Resampling.BILINEAR, square, reducing_gap=2.0)
+    return np.asarray(image).reshape(size, size, -1)
+
+
+def with_channels(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Grey pictures repeated to three channels where that is asked for."""
+    return images if images.shape[3] >= channels else np.repeat(images, channels, axis=3)
+
+
+def first_faults(skipped: list[tuple[str, str]]) -> str:
+    """The first few unreadable pictures and their faults, in words."""
+    some = "; ".join(f"{name} ({fault})" for name, fault in skipped[:3])
+    return f"{some}; ..." if len(skipped) > 3 else some
