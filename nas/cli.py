@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,7 +136,8 @@ def search(
         trial_timeout_s=trial_timeout,
     )
     _check_workers(settings)
-    built, store = start(config, out or default_folder(config))
+    with redirect_stdout(sys.stderr):  # what a user's file prints is no data
+        built, store = start(config, out or default_folder(config))
     _go(built, store, settings, format=format, quiet=quiet)
 
 
@@ -163,7 +166,8 @@ def resume(
     from nas.runs import reopen
 
     given = {"data": data, "test_data": test_data, "space": space, "controller": controller, "seed": seed}
-    built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None})
+    with redirect_stdout(sys.stderr):  # what a user's file prints is no data
+        built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None})
     changes: dict[str, Any] = {
         "budget": budget,
         "workers": workers,
@@ -261,17 +265,18 @@ def parse_weights(text: str) -> dict[str, float]:
     """`w=-0.07,v=-0.05` as a dict.
 
     Raises:
-        ValueError: a part is not name=number.
+        ValueError: a part is not name=number, or the number is not finite.
     """
     weights = {}
     for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
+        name, _, value = part.partition("=")
         try:
-            weights[name.strip()] = float(value)
+            weight = float(value)
         except ValueError:
-            equals = ""
-        if not equals:
+            weight = math.nan
+        if not math.isfinite(weight):
             raise ValueError(f"reward weights must read name=number,name=number; got {part!r}")
+        weights[name.strip()] = weight
     return weights
 
 
@@ -288,12 +293,12 @@ def _check_workers(settings: RunSettings) -> Any:
     """The workers that the settings ask for; says at once where the machine cannot give them."""
     from nas.search import choose_workers
 
-    if settings.address is None and settings.gpus_per_trial != 0:
+    gpus = 0
+    alone = settings.workers == 1 and settings.gpus_per_trial is None  # takes whatever device the evaluator takes
+    if settings.address is None and settings.gpus_per_trial != 0 and not alone:
         from trainers.devices import count_gpus  # loads torch
 
         gpus = count_gpus()
-    else:
-        gpus = 0
     return choose_workers(settings.workers, gpus_per_trial=settings.gpus_per_trial, address=settings.address, gpus=gpus)
 
 
@@ -306,26 +311,33 @@ def _go(
     from nas.progress import SearchProgress
     from nas.runs import finish, graceful_interrupts, make_session, note_start
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # reasons and paths as they are
 
     def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
 
+    resume = f"nas resume {store.folder}"
     try:
         workers = _check_workers(settings)
         note_start(store, settings)
         session = make_session(search, store, settings.budget, fork=fork)
+    except KeyboardInterrupt:
+        store.close()
+        say(f"stopped at once; go on with: {resume}")
+        raise typer.Exit(INTERRUPTED) from None
     except BaseException:
         store.close()
         raise
     for line in _opening_lines(search, store, settings, workers.count):
         if not quiet:
             say(line)
-    resume = f"nas resume {store.folder}"
+    if session.finished:
+        say(f"nothing to do: {session.evaluated} of {settings.budget} candidates are done; --budget asks for more")
     try:
         with (
+            redirect_stdout(sys.stderr),  # what evaluators and Ray print is no data
             graceful_interrupts(session, say),
-            SearchProgress(session, workers.count, console=console, quiet=quiet),
+            SearchProgress(session, workers.count, console=console, quiet=quiet or session.finished),
         ):
             finish(session, search, workers, settings.trial_timeout_s)
     except KeyboardInterrupt:
@@ -397,7 +409,7 @@ def _print_outcome(session: Any, format: Format) -> None:
 def main() -> None:
     """The `nas` command. Bad input is one clear line and exit code 1; a traceback would be a defect."""
     try:
-        app()
+        app(prog_name="nas")
     except (ValueError, OSError) as error:
         text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
         typer.echo(f"error: {text}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,6 @@ from nas.evaluation import Evaluate
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
 from nas.reward import REWARDS, bind
-from results.trial import Measurement
 from search_spaces import SPACES, SearchSpace
 
 
@@ -100,6 +100,7 @@ def build(config: SearchConfig) -> Search:
         raise ValueError(f"space {config.space} must be a SearchSpace; got {type(space).__name__}")
     reward = bind(resolve("reward", config.reward, REWARDS), config.reward_weights)
     make_controller = resolve("controller", config.controller, CONTROLLERS)
+    _check_callable("controller", config.controller, make_controller, "space, features, seed")
     image_size = config.image_size or (32 if config.space == "small" else 128)
     evaluate, task, splits, notes = _evaluator(config, space, image_size)
     shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
@@ -137,6 +138,8 @@ def _short(value: object) -> str:
 
 def _named(text: str) -> str:
     """A file reference without its folder, so that a run may move."""
+    if text.startswith("table:"):
+        return f"table:{Path(text[6:]).name}"
     return f"{Path(text.rpartition(':')[0]).name}:{text.rpartition(':')[2]}" if is_file_reference(text) else text
 
 
@@ -148,11 +151,26 @@ def _evaluator(
     if config.evaluator.startswith("table:"):
         from trainers.tabular import TabularTask
 
-        return TabularTask.read(Path(config.evaluator[6:])), {}, None, ()
+        table = TabularTask.read(Path(config.evaluator[6:]))
+        return table, {"table": table.fingerprint}, None, ()
     evaluate: Evaluate = resolve("evaluator", config.evaluator, {"proxy": None, "table:FILE": None})
-    if isinstance(evaluate, Measurement) or not callable(evaluate):
-        raise ValueError(f"evaluator {config.evaluator} must be callable with (architecture, seed); got {evaluate!r}")
+    _check_callable("evaluator", config.evaluator, evaluate, "architecture, seed")
     return evaluate, {}, None, ()
+
+
+def _check_callable(kind: str, text: str, found: Any, arguments: str) -> None:
+    """Raises ValueError where an object cannot be called with these positional arguments."""
+    wanted = f"{kind} {text} must be callable with ({arguments}); "
+    if not callable(found):
+        raise ValueError(f"{wanted}got {found!r}")
+    try:
+        signature = inspect.signature(found)
+    except ValueError:  # some builtins have none
+        return
+    try:
+        signature.bind(*arguments.split(", "))
+    except TypeError as error:
+        raise ValueError(f"{wanted}it takes {signature}") from error
 
 
 def _proxy(

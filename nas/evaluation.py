@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from typing import Any
 
 from results.trial import Failure, FailureKind, Measurement
 from search_spaces import Architecture
@@ -22,15 +23,58 @@ def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Iterator[Me
     """
     try:
         result = evaluate(Architecture.parse(architecture), seed)
-        for measurement in (result,) if isinstance(result, Measurement) else result:
-            if not isinstance(measurement, Measurement):
-                raise TypeError(f"an evaluator must give Measurements; got {type(measurement).__name__}")
-            if bad := [k for k, v in asdict(measurement).items() if isinstance(v, float) and not math.isfinite(v)]:
-                yield Failure("diverged", f"{bad[0]} is {getattr(measurement, bad[0])}")
+        if not isinstance(result, Measurement | Iterable):
+            raise TypeError(f"an evaluator must give Measurements; got {type(result).__name__}")
+        for given in (result,) if isinstance(result, Measurement) else result:
+            if not isinstance(given, Measurement):
+                raise TypeError(f"an evaluator must give Measurements; got {type(given).__name__}")
+            measurement = _plain(given)
+            values = ((name, getattr(measurement, name)) for name in _FIELDS)
+            if bad := [f"{k} is {v}" for k, v in values if isinstance(v, float) and not math.isfinite(v)]:
+                yield Failure("diverged", bad[0])
                 return
             yield measurement
     except Exception as error:  # noqa: BLE001 - a candidate may fail in any way; the failure is recorded
         yield failure_of(error)
+
+
+def _whole(value: Any) -> int:
+    if int(value) != value:
+        raise ValueError(f"not a whole number: {value!r}")
+    return int(value)
+
+
+_TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "float": (float, "a number"),
+    "int": (_whole, "a whole number"),
+    "str": (str, "a text"),
+}
+_FIELDS = {f.name: _TYPES[str(f.type).removesuffix(" | None")] for f in fields(Measurement)}
+
+
+def _plain(measurement: Measurement) -> Measurement:
+    """The measurement with numpy's and torch's numbers made Python's, which alone the store can keep.
+
+    Raises:
+        TypeError: a field holds something else.
+    """
+    values: dict[str, Any] = {}
+    for name, (cast, expected) in _FIELDS.items():
+        value = getattr(measurement, name)
+        try:
+            values[name] = None if value is None and name != "accuracy" else cast(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(f"{name} of a measurement must be {expected}; got {value!r}") from error
+    return Measurement(**values)
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "status_alloc_failed",  # cuBLAS and cuDNN
+)
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -42,9 +86,8 @@ def failure_of(error: BaseException) -> Failure:
     }
     kind: FailureKind = next((kind for cls, kind in kinds.items() if isinstance(error, cls)), "error")
     text = str(error).lower()
-    if isinstance(error, RuntimeError) and any(
-        sign in text
-        for sign in ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    if type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError | OSError) and any(sign in text for sign in _OUT_OF_MEMORY)
     ):
         kind = "out_of_memory"
     lines = "".join(traceback.format_exception_only(error)).strip().splitlines()

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
 
 from nas.session import SearchSession
 from results.trial import Trial
@@ -63,7 +64,7 @@ class SearchProgress:
             while not over:
                 over = self._over.wait(_LOOK_S)
                 for trial in self._ended()[-_MAX_LINES_A_LOOK:]:
-                    bar.console.print(trial_line(trial), highlight=False)
+                    bar.console.print(Text(trial_line(trial)))
                 bar.update(task, completed=self._done(), description=self._summary())
 
     def _watch_plainly(self) -> None:
@@ -73,12 +74,12 @@ class SearchProgress:
             ended += self._ended()
             if ended and (over or time.monotonic() - printed > _PLAIN_LINE_S):
                 for trial in ended[-_MAX_LINES_A_LOOK:]:
-                    self._print(f"{trial_line(trial)}")
+                    self._print(trial_line(trial))
                 self._print(f"{self._done()}/{self._session.budget} {self._summary()}")
                 printed, ended = time.monotonic(), []
 
-    def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+    def _print(self, line: str) -> None:  # as text, since a failure's reason may hold what rich takes for markup
+        self._console.print(Text(line), soft_wrap=True)
 
     def _ended(self) -> list[Trial]:
         """The evaluated trials that have ended since the last look; also notes when running ones began."""
@@ -98,7 +99,7 @@ class SearchProgress:
         return ended
 
     def _done(self) -> int:
-        return self._session.evaluated - len(self._waiting)
+        return self._session.evaluated - len(self._session.running)
 
     def _summary(self) -> str:
         failed = sum(t.state == "failed" for t in list(self._session.store.trials.values()))
@@ -106,7 +107,7 @@ class SearchProgress:
         parts = [
             f"{failed} failed",
             f"best reward {best.reward:.4f}" if best is not None else "no reward yet",
-            f"{time_left(self._remaining(), self._running_s(), self._took, self._workers)}",
+            time_left(self._remaining(), self._running_s(), self._took, self._workers),
         ]
         return ", ".join(parts)
 

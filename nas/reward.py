@@ -70,8 +70,11 @@ def bind(formula: Callable[..., float], weights: Mapping[str, float]) -> Reward:
         weights: values for its keyword-only arguments.
 
     Raises:
-        ValueError: the formula asks for something else, or has no such weight (lists those it has).
+        ValueError: the formula asks for something else, has no such weight (lists those it has), or needs one
+            that is not given.
     """
+    if not callable(formula):
+        raise ValueError(f"a reward must be a function; got {formula!r}")
     parameters = inspect.signature(formula).parameters.values()
     quantities = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -82,6 +85,9 @@ def bind(formula: Callable[..., float], weights: Mapping[str, float]) -> Reward:
         )
     if unknown := [name for name in weights if name not in known]:
         raise ValueError(f"this reward has the weights {', '.join(known) or '(none)'}; got {', '.join(unknown)}")
+    needed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if lacking := [name for name in needed if name not in weights]:
+        raise ValueError(f"this reward needs the weights {', '.join(needed)}; {', '.join(lacking)} is not given")
 
     def reward(measurement: Measurement, anchor: Cost) -> float:
         return float(formula(*(_relative(measurement, q, anchor) for q in quantities), **weights))

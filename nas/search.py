@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -45,22 +46,28 @@ def choose_workers(
         gpus: how many GPUs this machine has.
 
     Raises:
-        ValueError: more GPUs are asked for than there are, or a cluster without saying how many workers.
+        ValueError: more GPUs are asked for than there are, or a cluster that does not answer, or without saying
+            how many workers.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if count is not None and count < 1:
         raise ValueError(f"workers must be at least 1; got {count}")
-    if gpus_per_trial is not None and not gpus_per_trial >= 0:
-        raise ValueError(f"gpus_per_trial must be at least 0; got {gpus_per_trial}")
+    if gpus_per_trial is not None and not (
+        0 <= gpus_per_trial <= 1 or (gpus_per_trial > 1 and float(gpus_per_trial).is_integer())
+    ):
+        raise ValueError(f"gpus_per_trial must be from 0 to 1, or a whole number of GPUs; got {gpus_per_trial}")
     if address is not None:
         if count is None:
             raise ValueError("workers must be given with the address of a cluster, such as --workers 8")
+        _check_reachable(address)
         return Workers(count, 1.0, gpus_per_trial or 0.0, address)
-    share = gpus_per_trial if gpus_per_trial is not None else min(1.0, gpus / (count or 1)) if gpus else 0.0
+    share = gpus_per_trial
+    if share is None:
+        share = 1.0 / max(1, math.ceil((count or 1) / gpus)) if gpus else 0.0
     if share == 0:
         count = count or cores
         return Workers(count, min(1.0, cores / count))
-    fit = math.floor(gpus / share + 1e-9) if share <= 1 else gpus // math.ceil(share)
+    fit = gpus * math.floor(1 / share + 1e-9) if share <= 1 else gpus // int(share)  # a share lies on one GPU
     count = count or max(1, fit)
     if count > fit:
         raise ValueError(
@@ -71,6 +78,20 @@ def choose_workers(
             f"was asked for: leave --gpus-per-trial out"
         )
     return Workers(count, min(1.0, cores / count), share)
+
+
+def _check_reachable(address: str) -> None:
+    """Ask at the address itself, since Ray tries for minutes before it says that nothing is there."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:  # such as "auto", which Ray looks up
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"address must be host:port of a running Ray cluster; nothing answers at {address} ({error}): "
+            f"start one with `ray start --head`, or leave the address out"
+        ) from error
 
 
 def run(session: SearchSession, evaluate: Evaluate, workers: Workers, *, trial_timeout_s: float | None = None) -> None:

@@ -7,14 +7,17 @@ every tell is in the store before it has any effect, so that a session replayed 
 from __future__ import annotations
 
 import hashlib
+import math
+import operator
 import time
 from dataclasses import replace
 
 from nas.controllers import Controller
+from nas.evaluation import failure_of
 from nas.problem import Problem
 from results.store import TrialStore
 from results.trial import Failure, Measurement, State, Trial
-from search_spaces import Architecture, Genotype
+from search_spaces import Genotype
 
 MAX_ATTEMPTS = 3
 MAX_FAILURES_IN_A_ROW = 10
@@ -68,18 +71,29 @@ class SearchSession:
 
     def ask(self) -> Trial | None:
         """The next trial to evaluate; None when there is none now (see `finished`)."""
+        trial = self._interrupted() or self._new()
+        if trial is None:
+            self.store.sync()  # no ask will follow soon
+        return trial
+
+    def _interrupted(self) -> Trial | None:
+        """A trial that was asked for before and never told."""
         while self._again and self.stopped_because is None:
             number = self._again.pop(0)
             if self.store.trials[number].attempt < MAX_ATTEMPTS:
                 self.store.attempted(number, "the search was interrupted")
                 return self.store.trials[number]
             self.tell(number, Failure("worker_lost", f"begun {MAX_ATTEMPTS} times and never ended"))
+        return None
+
+    def _new(self) -> Trial | None:
+        """A trial that the controller proposes; on the way, repeats and infeasible ones are answered."""
         while self.stopped_because is None and self.evaluated < self.budget:
             if self._known_in_a_row >= MAX_KNOWN_IN_A_ROW:
                 if not self.running:  # otherwise the tells to come may bring the controller on
                     self.stop(f"the controller proposed nothing new {MAX_KNOWN_IN_A_ROW} times in a row")
                 return None
-            genotype = self._controller.ask()
+            genotype = self._proposal()
             if genotype is None:
                 if not self.running:
                     self.stop("the controller has nothing more to propose: the space is exhausted")
@@ -95,7 +109,7 @@ class SearchSession:
 
     def measured(self, number: int, measurement: Measurement) -> None:
         """Record a measurement of a running trial."""
-        architecture = Architecture.parse(self.store.trials[number].architecture)
+        architecture = self.problem.space.decode(self.store.trials[number].genotype)
         self.store.measured(number, self.problem.completed(measurement, architecture))
 
     def attempt_lost(self, number: int, reason: str) -> None:
@@ -126,6 +140,10 @@ class SearchSession:
             self._answer(repeat)
         return self.store.trials[number]
 
+    def _proposal(self) -> Genotype | None:
+        genotype = self._controller.ask()
+        return None if genotype is None else tuple(operator.index(i) for i in genotype)  # numpy's are no JSON
+
     def _admit(self, genotype: Genotype) -> Trial:
         """The trial for a proposal: to be evaluated, a repeat, or infeasible."""
         architecture = self.problem.space.decode(genotype)
@@ -155,9 +173,14 @@ class SearchSession:
         if trial.measurement is None:
             return None, Failure("error", "the evaluator gave no measurement")
         try:
-            return self.problem.reward(trial.measurement, self.problem.anchor), None
+            reward = self.problem.reward(trial.measurement, self.problem.anchor)
         except ValueError as error:
             return None, Failure("error", f"reward: {error}")
+        except Exception as error:  # noqa: BLE001 - a user's formula may fail in any way; the failure is recorded
+            return None, Failure("error", f"reward: {failure_of(error).reason}")
+        if not math.isfinite(reward):
+            return None, Failure("error", f"reward: it must be finite; got {reward}")
+        return reward, None
 
     def _record(self, trial: Trial) -> None:
         """Store first, tell second."""
@@ -191,6 +214,7 @@ class SearchSession:
             self.stop(
                 f"{MAX_FAILURES_IN_A_ROW} candidates in a row failed the same way ({trial.failure}: {trial.reason})"
             )
+            self._failures = []  # a search that is resumed after this tries again
 
     def _answerable(self) -> list[int]:
         """The repeats and infeasible trials that wait for no running trial and have not been told."""
@@ -209,7 +233,7 @@ class SearchSession:
         for place, event in enumerate(events):
             if event["event"] == "asked":
                 trial = replace(self.store.trials[event["number"]], state=event["state"])
-                proposed = self._controller.ask()
+                proposed = self._proposal()
                 if proposed != trial.genotype and place > max(forks, default=-1) and differs is None:
                     differs = trial.number
                     if not fork:
@@ -224,7 +248,7 @@ class SearchSession:
                 self._controller.tell(self.store.trials[event["number"]])
         if differs is not None:
             self.store.record({"event": "forked", "at_trial": differs})
-        self.stopped_because, self._failures = None, []  # a resumed search tries again
+        self.stopped_because = None
 
 
 def trial_seed(run_seed: int, architecture: str, replicate: int) -> int:

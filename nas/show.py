@@ -27,6 +27,8 @@ def print_frame(frame: pd.DataFrame, form: Format, *, columns: Sequence[str]) ->
         for row in _rows(frame):
             print_json(row)
     elif form is Format.csv:
+        lists = [name for name in frame if any(hasattr(v, "__len__") and not isinstance(v, str) for v in frame[name])]
+        frame = frame.assign(**{str(name): [json.dumps(_plain(v)) for v in frame[name]] for name in lists})
         frame.to_csv(sys.stdout, index=False)
     else:
         print_table(columns, _rows(frame[list(columns)]))
@@ -43,9 +45,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> No
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # a failure's reason may hold brackets
     if not console.is_terminal:
-        console = Console(width=400)
+        console.width = 400
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
         numeric = all(not isinstance(row.get(name), str) for row in rows)

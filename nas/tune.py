@@ -7,13 +7,17 @@ used, since the store is the truth; what Tune writes goes to a scratch folder th
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import math
 import os
 import shutil
 import sys
 import tempfile
+import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
@@ -23,7 +27,8 @@ from typing import Any
 from nas.evaluation import Evaluate, evaluations
 from nas.search import Workers, timeout_failure
 from nas.session import MAX_ATTEMPTS, SearchSession
-from results.trial import Failure, Measurement
+from results.trial import Failure, Measurement, Trial
+from search_spaces import Architecture
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported anywhere
@@ -39,11 +44,14 @@ _SETTINGS = {
 
 _SCRATCH_PREFIX = "nas-tune-"
 
+# Ray makes this file when it first starts on a machine; from then on the clusters started there ask for its content,
+# which a client sends only if this says so before Ray is imported.
+if "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().exists():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
-
-log = logging.getLogger(__name__)
 
 
 def run_tune(
@@ -59,29 +67,22 @@ def run_tune(
         ValueError: the cluster has fewer GPUs or cores than the workers ask for together.
         OSError: the store would not take an outcome.
     """
-    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX))
-    _sweep(keep=scratch)
     searcher = _SessionSearcher(session)
-    try:
-        with _ray(workers), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about Tune's own settings, which are set above
-            _share_module(evaluate)
-            tune.run(
-                tune.with_parameters(_Candidate, evaluate=evaluate, timeout_s=trial_timeout_s),
-                name="search",
-                search_alg=searcher,
-                num_samples=-1,
-                max_concurrent_trials=workers.count,
-                resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
-                reuse_actors=True,
-                max_failures=MAX_ATTEMPTS - 1,
-                raise_on_failed_trial=False,
-                callbacks=[_LostWorkers(searcher)],
-                storage_path=str(scratch),
-                verbose=0,
-            )
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with _scratch_folder() as scratch, _ray(workers), _quiet_tune():
+        _share_module(evaluate)
+        tune.run(
+            tune.with_parameters(_Candidate, sent=(ray.put(evaluate),), timeout_s=trial_timeout_s),
+            name="search",
+            search_alg=searcher,
+            num_samples=-1,
+            max_concurrent_trials=workers.count,
+            resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
+            reuse_actors=True,
+            max_failures=0,  # the searcher begins lost candidates again, and journals it
+            raise_on_failed_trial=False,
+            storage_path=str(scratch),
+            verbose=0,
+        )
     if searcher.error is not None:
         raise searcher.error
     session.store.write_view()
@@ -91,55 +92,61 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
     """Tune's Searcher around a session.
 
     An exception inside `on_trial_complete` would make Tune train the trial again, so the session's own
-    errors are kept, and raised when Tune has ended.
+    errors are kept, and raised when Tune has ended. A candidate whose worker was lost is suggested again,
+    as a new trial of Tune's.
     """
 
     def __init__(self, session: SearchSession) -> None:
         super().__init__()
-        self.session = session
         self.error: Exception | None = None
-        self.numbers: dict[str, int] = {}
+        self._session = session
+        self._numbers: dict[str, int] = {}  # of the session's trials, by Tune's name of each that is running
+        self._lost: list[int] = []  # to be begun again
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.error is not None:
-            return Searcher.FINISHED  # type: ignore[no-any-return]
-        try:
-            trial = self.session.ask()
-        except Exception as error:  # noqa: BLE001 - raised by run_tune
-            self.error = error
-            return Searcher.FINISHED  # type: ignore[no-any-return]
+        trial = self._unless_broken(self._next)
+        session = self._session
         if trial is None:
-            over = self.session.stopped_because is not None or self.session.evaluated >= self.session.budget
+            enough = session.evaluated >= session.budget and not self._numbers  # one that runs may be lost
+            over = enough or session.stopped_because is not None or self.error is not None
             return Searcher.FINISHED if over else None
-        self.numbers[trial_id] = trial.number
+        self._numbers[trial_id] = trial.number
         return {"number": trial.number, "architecture": trial.architecture, "seed": trial.seed}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if self.error is None:
-            try:
-                self.session.measured(self.numbers[trial_id], result["outcome"])
-            except Exception as held:  # noqa: BLE001 - raised by run_tune
-                self.error = held
+        outcome = result["outcome"]
+        if isinstance(outcome, Failure):  # out of time; the worker's end will follow
+            self._unless_broken(self._session.tell, self._numbers.pop(trial_id), outcome)
+        else:
+            self._unless_broken(self._session.measured, self._numbers[trial_id], outcome)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        number = self.numbers.pop(trial_id)
-        if self.error is not None:
+        number = self._numbers.pop(trial_id, None)
+        if number is None:  # told before
             return
-        try:
-            if error or result is None:
-                self.session.tell(number, Failure("worker_lost", f"lost {MAX_ATTEMPTS} times"))
-                return
-            outcome = result["outcome"]
-            if isinstance(outcome, Measurement):
-                self.session.measured(number, outcome)
-            self.session.tell(number, outcome if isinstance(outcome, Failure) else None)
-        except Exception as held:  # noqa: BLE001 - raised by run_tune
-            self.error = held
+        if not error and result is not None:
+            self._unless_broken(self._session.tell, number, result["outcome"])
+        elif self._session.store.trials[number].attempt < MAX_ATTEMPTS:
+            self._lost.append(number)
+        else:
+            failure = Failure("worker_lost", f"begun {MAX_ATTEMPTS} times, and its worker was lost each time")
+            self._unless_broken(self._session.tell, number, failure)
 
-    def lost(self, trial_id: str, reason: str) -> None:
-        """A worker was lost; Tune begins its trial again."""
-        if self.error is None and trial_id in self.numbers:
-            self.session.attempt_lost(self.numbers[trial_id], reason)
+    def _next(self) -> Trial | None:
+        if self._lost and self._session.stopped_because is None:
+            number = self._lost.pop(0)
+            self._session.attempt_lost(number, "the worker was lost")
+            return self._session.store.trials[number]
+        return self._session.ask()
+
+    def _unless_broken(self, call: Callable[..., Trial | None], *arguments: Any) -> Trial | None:
+        """Call the session, unless a call before raised; an exception is kept."""
+        if self.error is None:
+            try:
+                return call(*arguments)
+            except Exception as error:  # noqa: BLE001 - raised by run_tune
+                self.error = error
+        return None
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the truth."""
@@ -151,42 +158,38 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
         """Nothing: the store is the truth."""
 
 
-class _LostWorkers(tune.Callback):  # type: ignore[misc]
-    """Tells the searcher of a lost worker, of which Tune tells callbacks alone."""
-
-    def __init__(self, searcher: _SessionSearcher) -> None:
-        self._searcher = searcher
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: object) -> None:
-        self._searcher.lost(trial.trial_id, "the worker was lost")
-
-
 class _Candidate(tune.Trainable):  # type: ignore[misc]
     """A worker that evaluates one candidate after the other, a measurement a step.
 
-    Whatever goes wrong with a candidate is a result, so that Tune's retries are for lost workers alone.
+    Whatever goes wrong with a candidate is a result, so that only a lost worker is an error to Tune.
     """
 
-    def setup(self, config: dict[str, Any], evaluate: Evaluate, timeout_s: float | None) -> None:
-        self._evaluate, self._timeout_s = evaluate, timeout_s
-        self._stuck = False
+    def setup(self, config: dict[str, Any], sent: tuple[Any], timeout_s: float | None) -> None:
+        try:
+            self._evaluate: Evaluate = ray.get(sent[0])
+        except Exception as error:  # noqa: BLE001 - every candidate fails with it
+            self._evaluate = _unloadable(str(error))
+        self._timeout_s, self._stuck = timeout_s, False
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        if self._stuck:  # its thread is still in the candidate that ran out of time: Tune makes a new worker
-            return False
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
+        if self._stuck:  # nothing else ends a thread that is still in its candidate
+            ray.kill(ray.get_runtime_context().current_actor)
+            threading.Event().wait()
         left = None if self._timeout_s is None else self._timeout_s - self._used_s
+        begun = time.monotonic()
         future = self._thread.submit(self._next)
         try:
             outcome, over = future.result(left)
         except FutureTimeoutError:
             self._stuck = True
-            outcome, over = timeout_failure(self._timeout_s), True
+            outcome, over = timeout_failure(self._timeout_s), False  # a worker that is done would be used again
+        self._used_s += time.monotonic() - begun
         return {"done": over, "outcome": outcome}  # as an object: Tune flattens dicts
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -200,6 +203,15 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
         return outcome, outcome is None or isinstance(outcome, Failure)
 
 
+def _unloadable(reason: str) -> Evaluate:
+    """An evaluator that says why the one that was sent cannot be had: it is code that this worker cannot import."""
+
+    def evaluate(architecture: Architecture, seed: int) -> Measurement:
+        raise ValueError(f"the evaluator cannot be loaded in a worker: {reason.splitlines()[0]}")
+
+    return evaluate
+
+
 @contextmanager
 def _ray(workers: Workers) -> Iterator[None]:
     """Ray, started or joined; ended afterwards where it was started here."""
@@ -207,7 +219,7 @@ def _ray(workers: Workers) -> Iterator[None]:
     address = workers.address or os.environ.get("RAY_ADDRESS")
     started = not ray.is_initialized()
     if started:
-        sizes: dict[str, Any] = {} if address else {"num_cpus": workers.count * workers.cpus}
+        sizes: dict[str, Any] = {} if address else {"num_cpus": math.ceil(workers.count * workers.cpus - 1e-9)}
         ray.init(address=address, include_dashboard=False, logging_level="ERROR", log_to_driver=False, **sizes)
     try:
         has = ray.cluster_resources()
@@ -231,8 +243,41 @@ def _share_module(evaluate: Evaluate) -> None:
         ray.cloudpickle.register_pickle_by_value(module)
 
 
-def _sweep(keep: Path) -> None:
-    """Remove the scratch folders of searches that were killed, a day or more old."""
-    for folder in keep.parent.glob(f"{_SCRATCH_PREFIX}*"):
-        if folder != keep and keep.stat().st_mtime - folder.stat().st_mtime > 86400:
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Without Tune's warnings about settings that are on purpose, and its errors about what the journal records."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A folder for what Tune writes, removed afterwards; those of searches that were killed are removed now.
+
+    A search holds a lock in its folder as long as it lives.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX))
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for other in folder.parent.glob(f"{_SCRATCH_PREFIX}*"):
+            _remove_unlocked(other)
+        try:
+            yield folder
+        finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_unlocked(folder: Path) -> None:
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # in use, another user's, or only just made
+        return

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,14 @@ class Journal:
             ) from error
         self.size = _whole_lines(path)
         os.ftruncate(self._fd, self.size)
+        self._synced_at, self._synced = time.monotonic(), True
 
-    def append(self, event: Event) -> None:
-        """Write one line and make it durable.
+    def append(self, event: Event, *, durable: bool = True) -> None:
+        """Write one line, and make it durable, with all before it.
+
+        Args:
+            durable: False lets the line wait for the next durable one, or a second, or `sync`, whatever comes first
+                to pass here; it outlives this process all the same, but perhaps not the machine.
 
         Raises:
             OSError: the disk would not take it; the file is as it was before.
@@ -51,7 +57,9 @@ class Journal:
         try:
             while written < len(line):
                 written += os.write(self._fd, line[written:])
-            os.fsync(self._fd)
+            self._synced = False
+            if durable or time.monotonic() - self._synced_at > 1.0:
+                self.sync()
         except OSError as error:
             os.ftruncate(self._fd, self.size)
             raise OSError(
@@ -62,9 +70,16 @@ class Journal:
             ) from error
         self.size += len(line)
 
+    def sync(self) -> None:
+        """Make every line durable that is not yet."""
+        if not self._synced:
+            os.fsync(self._fd)
+            self._synced_at, self._synced = time.monotonic(), True
+
     def close(self) -> None:
-        """Let go of the file and its lock."""
+        """Make every line durable, and let go of the file and its lock."""
         if self._fd >= 0:
+            self.sync()
             os.close(self._fd)
             self._fd = -1
 

@@ -74,4 +74,4 @@ def front_of(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
     complete = frame[frame["state"] == "complete"]
     points = np.column_stack([complete[name].to_numpy(np.float64, na_value=np.nan) for name in objectives])
     front = complete[non_dominated(points, [name in MAXIMISED for name in objectives])]
-    return front.sort_values(objectives[0], ascending=objectives[0] not in MAXIMISED)
+    return front.sort_values(objectives[0], ascending=objectives[0] not in MAXIMISED, kind="stable")

@@ -2,7 +2,8 @@
 
 run.json         schema version and configuration, written once
 journal.jsonl    append-only: every ask, measurement and tell, durable line by line
-trials.parquet   one row a trial, rewritten now and then and at the end; readable at any time
+trials.parquet   one row a trial, rewritten now and then and at the end; readable at any time, best as
+                 `pandas.read_parquet(open(path, "rb"))`, since pyarrow opens a path twice
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,13 @@ class TrialStore:
             raise FileNotFoundError(f"{folder} holds a run.json but no journal.jsonl; restore it from a copy")
         store = cls(folder, configuration, Journal(path) if writing else None)
         try:
-            for number, event in enumerate(store.events(), 1):
-                _apply_line(event, store.trials, path, number)
+            for line, event in enumerate(store.events(), 1):
+                try:
+                    apply(event, store.trials)
+                except (KeyError, TypeError) as error:
+                    raise ValueError(
+                        f"{path}, line {line}: does not fit the lines before it ({error!r}); restore it from a copy"
+                    ) from error
             if writing:
                 for left_over in folder.glob("*.partial"):
                     left_over.unlink()
@@ -110,38 +116,43 @@ class TrialStore:
         return store
 
     def asked(self, trial: Trial) -> None:
-        """Record a controller's ask and what is to be done about it."""
-        kept = {k: v for k, v in asdict(trial).items() if k not in _TOLD_LATER and v not in (None, ())}
-        self.record({"event": "asked", **kept})
+        """Record a controller's ask and what is to be done about it; durable before a candidate is evaluated."""
+        kept = {k: v for k, v in _fields(trial).items() if k not in _TOLD_LATER and v not in (None, ())}
+        self.record({"event": "asked", **kept}, durable=trial.state == "running")
 
     def measured(self, number: int, measurement: Measurement) -> None:
         """Record a measurement of a running trial."""
-        kept = {k: v for k, v in asdict(measurement).items() if v is not None}
-        self.record({"event": "measured", "number": number, "measurement": kept})
+        kept = {k: v for k, v in _fields(measurement).items() if v is not None}
+        self.record({"event": "measured", "number": number, "measurement": kept}, durable=False)
 
     def attempted(self, number: int, reason: str) -> None:
         """Record that a trial's evaluation is begun once more, and why."""
         self.record({"event": "attempted", "number": number, "reason": reason, "time": time.time()})
 
     def told(self, trial: Trial) -> None:
-        """Record the outcome of a trial."""
+        """Record the outcome of a trial; durable at the next ask, after a second, or by `sync`."""
         kept = {k: getattr(trial, k) for k in ("state", "failure", "reason", "reward", "told_at")}
         outcome = {k: v for k, v in kept.items() if v is not None}
-        self.record({"event": "told", "number": trial.number, **outcome})
+        self.record({"event": "told", "number": trial.number, **outcome}, durable=False)
         due = max(_VIEW_INTERVAL_S, self._view_took_s / _VIEW_SHARE)
         if time.monotonic() - self._view_at > due:
             self.write_view()
 
-    def record(self, event: Event) -> None:
-        """Append an event to the journal, then apply it.
+    def record(self, event: Event, *, durable: bool = True) -> None:
+        """Append an event to the journal, then apply it; `durable` as in `Journal.append`.
 
         Raises:
             OSError: the disk would not take it; nothing has changed.
         """
         if self._journal is None:
             raise ValueError(f"{self.folder} was opened for reading; open it with writing=True")
-        self._journal.append(event)
+        self._journal.append(event, durable=durable)
         apply(event, self.trials)
+
+    def sync(self) -> None:
+        """Make durable what is not yet; for when no ask will follow soon."""
+        if self._journal is not None:
+            self._journal.sync()
 
     def events(self) -> Iterator[Event]:
         """Every event, in order."""
@@ -174,14 +185,17 @@ class TrialStore:
 
     def _read_view(self) -> tuple[pa.Table, int]:
         """The parquet view and how many bytes of the journal it covers; an empty one where it is unusable."""
-        path, size = self.folder / "trials.parquet", (self.folder / "journal.jsonl").stat().st_size
+        path = self.folder / "trials.parquet"
         try:
-            view = pq.read_table(path)
+            # Opened once: `read_table` opens a path twice, and a replacement may come between.
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                view = file.read()
             start = int(json.loads(view.schema.metadata[b"journal_bytes"]))
-            if start > size:
+            size = (self.folder / "journal.jsonl").stat().st_size  # after the view was read: a writer adds to both
+            if not 0 <= start <= size:
                 raise ValueError(f"it covers {start} bytes of a journal of {size}")
             return view.cast(self._table(start).schema), start
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             log.warning("%s cannot be used (%s); reading the journal instead", path, error)
             return self._table(0).table([]), 0
 
@@ -198,6 +212,11 @@ class TrialStore:
             "journal_bytes": journal_bytes,
         }
         return TrialTable(self._space, self.configuration.get("columns", {}), metadata)
+
+
+def _fields(record: Trial | Measurement) -> dict[str, Any]:
+    """As `dataclasses.asdict`, which copies every value and takes ten times as long."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 _TOLD_LATER = ("measurement", "curve", "reward", "told_at", "attempt", "failure")
@@ -240,12 +259,13 @@ def _read_configuration(folder: Path) -> Mapping[str, Any]:
         raise FileNotFoundError(f"{folder} holds no run (there is no run.json in it); `nas search` makes one")
     try:
         run = json.loads(path.read_text())
-        version, configuration = run["schema_version"], run["configuration"]
+        version = run["schema_version"]
+        if version == SCHEMA_VERSION:
+            SearchSpace.from_json(run["configuration"]["space"])
+            return dict(run["configuration"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read ({error!r}); restore it from a copy") from error
-    if version != SCHEMA_VERSION:
-        raise ValueError(
-            f"{folder} has schema version {version}, and this release reads version {SCHEMA_VERSION}: "
-            f"open it with the release that wrote it"
-        )
-    return dict(configuration)
+    raise ValueError(
+        f"{folder} has schema version {version}, and this release reads version {SCHEMA_VERSION}: "
+        f"open it with the release that wrote it"
+    )

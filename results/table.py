@@ -52,7 +52,7 @@ class TrialTable:
     def __init__(self, space: SearchSpace, constants: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         self._space = space
         self._constants = constants
-        labels = {c.name: pa.scalar(c.label(0)).type for c in space.choices}
+        labels = {c.name: pa.array([c.label(i) for i in range(len(c.options))]).type for c in space.choices}
         types = [("number", pa.int64()), ("architecture", pa.string()), *labels.items()]
         types += [(n, t) for n, t in _TRIAL_TYPES.items() if n not in ("number", "architecture")]
         types += [*_MEASUREMENT_TYPES.items(), *((n, pa.scalar(v).type) for n, v in constants.items())]
@@ -91,7 +91,7 @@ def write_table(table: pa.Table, path: Path) -> None:
     """Write a parquet file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     try:
-        pq.write_table(table, partial)
+        pq.write_table(table, partial, write_page_checksum=True)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -75,11 +76,12 @@ class ProxyTask:
         """
         device = self._torch_device()
         if device.type == "cuda":
-            torch.cuda.empty_cache()  # what the candidate before held, so that its peak is not this one's
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.empty_cache()  # what the candidate before held
         if self._on_device is None:
             self._on_device = on_device(self.data, device)
         step_time = self.time_step(architecture)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()  # the peak of the training, without the anchor's steps
         begun = time.perf_counter()
         torch.manual_seed(seed)
         network = self._build(architecture, seed)
@@ -88,7 +90,7 @@ class ProxyTask:
             yield self._measurement(architecture, epoch, top1, step_time, time.perf_counter() - begun)
 
     def time_step(self, architecture: Architecture) -> StepTime:
-        """The architecture's training step time over the anchor's, on this device."""
+        """The architecture's training step time over the anchor's, on this device; of a CPU, on one core."""
         device = self._torch_device()
         if self._on_device is None:
             self._on_device = on_device(self.data, device)
@@ -97,11 +99,12 @@ class ProxyTask:
         if self._anchor_step is None:
             self._anchor_step = TrainingStep(self._build(self.anchor, 0), self.recipe, device)
         anchor, candidate = self._anchor_step, TrainingStep(self._build(architecture, 0), self.recipe, device)
-        return time_steps(  # a learning rate of 0 costs the same time and never diverges
-            lambda: candidate(images, labels, 0.0),
-            lambda: anchor(images, labels, 0.0),
-            wait=torch.cuda.synchronize if device.type == "cuda" else lambda: None,
-        )
+        with _one_thread() if device.type == "cpu" else nullcontext():
+            return time_steps(  # a learning rate of 0 costs the same time and never diverges
+                lambda: candidate(images, labels, 0.0),
+                lambda: anchor(images, labels, 0.0),
+                wait=torch.cuda.synchronize if device.type == "cuda" else lambda: None,
+            )
 
     def _build(self, architecture: Architecture, seed: int) -> Network:
         generator = torch.Generator().manual_seed(seed)
@@ -138,3 +141,17 @@ class ProxyTask:
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return torch.device(self.device)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch: several wait for each other, and so for whatever else the machine does.
+
+    It also makes S the same for a worker that has one core and for one that has them all.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

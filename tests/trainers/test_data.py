@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainers import decode as decode_module
-from trainers import decode as decode_module
 from trainers.data import DATASETS, Data, Split, choose_minival, load_data
 
 Array = NDArray[Any]

@@ -1,0 +1,795 @@
+"""The command line: what it prints where, its exit codes, plug-ins, resuming, interrupts and bad input."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+import typer
+
+import nas
+from nas.cli import app, main, parse_weights
+from nas.reward import REWARDS
+from results.store import TrialStore
+from search_spaces import IMAGE_SIZES, PUBLISHED, SPACES, Architecture, cost
+
+PLUGIN = '''
+import hashlib, os, time
+from pathlib import Path
+
+from results.trial import Measurement
+from search_spaces import PUBLISHED, Architecture, SearchSpace, Stage, vary
+
+stages = (Stage("mbconv", 3, 2, 4, 8, 1), Stage("mbconv", 3, 2, 4, 16, 1, 0.25))
+choices = (*vary(1, kernel=(3, 5), expand_ratio=(1, 4, 6)), *vary(2, kernel=(3, 5), layers=(0, 1, 2)))
+space = SearchSpace("thirty", Architecture(8, stages, 32), choices)
+NUMBER = 5
+
+print("a plug-in says hello")
+
+
+def share(architecture):
+    return int.from_bytes(hashlib.blake2b(str(architecture).encode(), digest_size=4).digest()) / 2**32
+
+
+def evaluate(architecture, seed):
+    print("an evaluator chatters")
+    return Measurement(accuracy=0.5 + share(architecture) / 2, step_time=2 - share(architecture))
+
+
+def fails(architecture, seed):
+    raise KeyError("no good")
+
+
+def fails_at_times(architecture, seed):
+    if share(architecture) < 0.5:
+        raise KeyError("no [/good]")  # which is a mistake in rich's markup
+    return evaluate(architecture, seed)
+
+
+def slow(architecture, seed):
+    time.sleep(float(os.environ["EVALUATION_S"]))
+    return evaluate(architecture, seed)
+
+
+def loses_its_worker_once(architecture, seed):
+    mark = Path(__file__).with_name("lost")
+    if not mark.exists():
+        mark.touch()
+        os._exit(1)
+    return slow(architecture, seed)
+
+
+class InOrder:
+    """Proposes the networks of a space one after the other."""
+
+    def __init__(self, space, features, seed):
+        self.space, self.next = space, seed
+
+    def ask(self):
+        self.next += 1
+        return self.space.genotype_at(self.next - 1)
+
+    def tell(self, trial):
+        pass
+
+
+def squared(accuracy, *, power=2.0):
+    return accuracy**power
+
+
+def of_one_argument(architecture):
+    return None
+'''
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        assert self.code == 0, self.err
+        assert self.out.endswith("\n")
+        assert self.out.count("\n") == 1
+        return dict(json.loads(self.out))
+
+    @property
+    def error(self) -> str:
+        """The one line that says what was wrong."""
+        assert self.code == 1
+        assert self.out == ""
+        lines = [line for line in self.err.splitlines() if "plug-in says hello" not in line]
+        assert len(lines) == 1
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+
+def run(*arguments: object) -> Outcome:
+    """Run `nas` with arguments in this process."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["nas", *map(str, arguments)]
+    code = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.argv = before
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder, without GPUs or a Ray cluster to join."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("trainers.devices.count_gpus", lambda: 0)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """A file of plug-ins."""
+    file = tmp_path / "plugin.py"
+    file.write_text(PLUGIN)
+    return file
+
+
+@pytest.fixture
+def search(plugin: Path) -> Callable[..., Outcome]:
+    """Search the plug-in's space with its evaluator, one at a time."""
+
+    def go(*arguments: object, evaluator: str = "evaluate", budget: int = 5) -> Outcome:
+        own = ["--space", f"{plugin}:space", "--evaluator", f"{plugin}:{evaluator}", "--budget", budget]
+        return run("search", *own, "--workers", 1, "--format", "json", *arguments)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is over, with a failed and an infeasible trial in it, for commands that only read."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "plugin.py").write_text(PLUGIN)
+    arguments = ["--space", f"{folder}/plugin.py:space", "--evaluator", f"{folder}/plugin.py:fails_at_times"]
+    limit = ["--max-params", 37_500]
+    assert run("search", *arguments, "--budget", 12, "--workers", 1, "--out", folder / "run", *limit).code == 0
+    states = set(TrialStore.open(folder / "run").frame()["state"])
+    assert states == {"complete", "failed", "infeasible"}
+    return folder / "run"
+
+
+# nas search -------------------------------------------------------------------------------------------------------
+
+
+def test_search_ends_with_one_json_object_on_stdout(search: Callable[..., Outcome]) -> None:
+    outcome = search("--out", "run")
+    found = outcome.data
+    assert found["run"] == "run"
+    assert found["trials"] == found["complete"] == 5
+    assert found["failed"] == found["repeat"] == found["infeasible"] == 0
+    frame = TrialStore.open(Path("run")).frame()
+    best = frame.loc[frame["reward"].idxmax()]
+    assert found["best"].keys() >= {"architecture", "reward", "accuracy", "step_time", "params"}
+    for name, value in found["best"].items():
+        assert value == best[name]
+    expected = REWARDS["training-aware"](
+        best["accuracy"], best["step_time"], best["params"] / cost_of_anchor().params, w=-0.07, v=-0.05
+    )
+    assert found["best"]["reward"] == pytest.approx(expected, rel=1e-12)
+    assert "run run: 5 candidates of 30 in space thirty" in outcome.err
+    assert "an evaluator chatters" in outcome.err
+    assert "nas trials run" in outcome.err
+
+
+def cost_of_anchor() -> Any:
+    backbone = Architecture.parse(
+        "stem_c8-mbconv_k3_s2_e4_c8_n1-mbconv_k3_s2_e4_c16_n1_se0.25-head_c32",
+    )
+    return cost(backbone, 128)
+
+
+def test_search_prints_for_people_unless_asked_for_data(search: Callable[..., Outcome]) -> None:
+    table = search("--out", "a", "--format", "table")
+    assert table.code == 0
+    assert table.out.startswith("5 candidates evaluated, 0 failed; results in a\nbest:\n")
+    assert re.search(r"^  reward +0\.\d{4}$", table.out, re.MULTILINE)
+    comma = search("--out", "b", "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(comma.out))
+    assert float(row["reward"]) == search("--out", "c").data["best"]["reward"]
+    quiet = search("--out", "d", "--quiet", "--format", "json")
+    assert quiet.data["trials"] == 5
+    assert set(quiet.err.splitlines()) <= {"an evaluator chatters", "a plug-in says hello"}
+
+
+def test_default_run_folder_is_named_by_date_space_and_controller(search: Callable[..., Outcome], plugin: Path) -> None:
+    days = {datetime.date.today().isoformat()}
+    folders = [search(budget=1).data["run"] for _ in range(3)]
+    folders.append(search("--controller", f"{plugin}:InOrder", budget=1).data["run"])
+    folders.append(search("--space", "small", budget=1).data["run"])
+    days.add(datetime.date.today().isoformat())
+    names = ("space-random", "space-random-2", "space-random-3", "space-InOrder", "small-random")
+    for folder, name in zip(folders, names, strict=True):
+        assert folder in {f"runs/{day}-{name}" for day in days}
+        assert (Path(folder) / "run.json").exists()
+
+
+def test_a_space_a_controller_an_evaluator_and_a_reward_from_a_file(plugin: Path) -> None:
+    names = {"space": "space", "controller": "InOrder", "evaluator": "evaluate", "reward": "squared"}
+    options = [part for option, name in names.items() for part in (f"--{option}", f"plugin.py:{name}")]
+    common = ["--workers", 1, "--budget", 4, "--seed", 7, "--format", "json"]
+    found = run("search", *options, *common, "--out", "run").data
+    frame = TrialStore.open(Path("run")).frame()
+    assert frame["reward"].tolist() == [a**2 for a in frame["accuracy"]]
+    assert set(frame["space"]) == {"thirty"}
+    in_order = run("search", *options, *common, "--out", "next", "--seed", 8).data
+    assert in_order["trials"] == 4
+    assert TrialStore.open(Path("next")).frame()["architecture"].tolist()[:3] == frame["architecture"].tolist()[1:]
+    weighted = run("search", *options, *common, "--out", "other", "--reward-weights", "power=3").data
+    assert weighted["best"]["reward"] == pytest.approx(found["best"]["reward"] ** 1.5)
+
+
+def test_a_table_answers_and_a_changed_table_is_another_search(plugin: Path) -> None:
+    controller = ["--space", f"{plugin}:space", "--workers", 1, "--format", "json"]
+    assert run("search", *controller, "--evaluator", f"{plugin}:evaluate", "--budget", 30, "--out", "all").code == 0
+    frame = TrialStore.open(Path("all")).frame()
+    rows = frame[["architecture", "accuracy", "step_time"]]
+    rows.iloc[1:].to_csv("table.csv", index=False)  # the first candidate is not in it
+    found = run("search", *controller, "--evaluator", "table:table.csv", "--budget", 6, "--out", "run").data
+    assert (found["trials"], found["failed"]) == (6, 1)
+    got = TrialStore.open(Path("run")).frame()
+    assert got["accuracy"].tolist()[1:] == frame["accuracy"].tolist()[1:6]
+    assert "does not hold" in got["reason"][0]
+    Path("elsewhere").mkdir()
+    assert run("resume", "run", "--budget", 7, "--format", "json").data["trials"] == 7
+    rows.iloc[2:].to_csv("table.csv", index=False)
+    assert "task.table: the run has " in " ".join(run("resume", "run").err.split())
+
+
+def test_weights_and_limits_are_heeded(search: Callable[..., Outcome]) -> None:
+    found = search("--out", "run", "--reward-weights", "w=0,v=0", "--max-params", 36_000, budget=8).data
+    frame = TrialStore.open(Path("run")).frame()
+    complete = frame[frame["state"] == "complete"]
+    assert len(complete) == found["trials"] == 8
+    assert complete["reward"].tolist() == complete["accuracy"].tolist()
+    assert complete["params"].max() <= 36_000
+    assert found["infeasible"] == (frame["state"] == "infeasible").sum() > 0
+    assert frame.loc[frame["state"] == "infeasible", "reason"].str.contains("over the limit of 36000").all()
+
+
+def test_a_search_whose_candidates_all_fail_stops_after_ten_and_says_so(search: Callable[..., Outcome]) -> None:
+    outcome = search("--out", "run", evaluator="fails", budget=25)
+    assert outcome.code == 1
+    found = json.loads(outcome.out)
+    assert (found["trials"], found["failed"], found["best"]) == (10, 10, None)
+    assert "stopped early: 10 candidates in a row failed the same way (error: KeyError: 'no good')" in outcome.err
+    assert "nas resume run" in outcome.err
+    again = run("resume", "run", "--format", "json")
+    assert again.code == 1
+    assert json.loads(again.out)["trials"] == 20  # resumed, it tries ten more
+
+
+def test_a_search_goes_on_past_failures(search: Callable[..., Outcome]) -> None:
+    outcome = search("--out", "run", evaluator="fails_at_times", budget=12)
+    assert outcome.data["complete"] + outcome.data["failed"] == 12
+    assert outcome.data["failed"] > 0
+    assert f"12/12 {outcome.data['failed']} failed" in outcome.err
+
+
+def test_a_candidate_that_takes_too_long_has_failed(
+    search: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALUATION_S", "60")
+    outcome = search("--out", "run", "--trial-timeout", 0.1, evaluator="slow", budget=2)
+    assert outcome.code == 1
+    assert set(TrialStore.open(Path("run")).frame()["failure"]) == {"timeout"}
+
+
+# Bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--space", "smal"], "space must be one of small, .* got 'smal'. Did you mean small"),
+        (["--controller", "randm"], "controller must be one of random, .* got 'randm'. Did you mean random"),
+        (["--reward", "training"], "reward must be one of training-aware, .* got 'training'"),
+        (["--evaluator", "proxi"], "evaluator must be one of proxy, table:FILE, .* Did you mean proxy"),
+        (["--evaluator", "proxy", "--data", "mnist"], "data must be a registered name, .* did you mean mnist5k"),
+        (["--evaluator", "proxy", "--device", "gpu"], "device must be auto, cpu or cuda; got 'gpu'"),
+        (["--evaluator", "nofile.py:evaluate"], "there is no file .*nofile.py"),
+        (["--evaluator", "plugin.py:evaluat"], "has no 'evaluat'; it has .*evaluate"),
+        (["--evaluator", "broken.py:evaluate"], "broken.py cannot be loaded: SyntaxError"),
+        (["--evaluator", "table:nofile.csv"], "a table must be .* that exists"),
+        (["--evaluator", "plugin.py:NUMBER"], r"must be callable with \(architecture, seed\); got 5"),
+        (["--evaluator", "plugin.py:of_one_argument"], r"must be callable with \(architecture, seed\); it takes"),
+        (["--controller", "plugin.py:evaluate"], r"must be callable with \(space, features, seed\); it takes"),
+        (["--space", "plugin.py:evaluate"], "must be a SearchSpace; got function"),
+        (["--reward", "plugin.py:evaluate"], "positional arguments must be among accuracy, .* got architecture, seed"),
+        (["--reward-weights", "w"], "reward weights must read name=number,name=number; got 'w'"),
+        (["--reward-weights", "w=-0.07,v"], "must read .* got 'v'"),
+        (["--reward-weights", "w=low"], "must read .* got 'w=low'"),
+        (["--reward-weights", "w=nan"], "must read .* got 'w=nan'"),
+        (["--reward-weights", "u=1"], "this reward has the weights w, v; got u"),
+        (["--max-params", "-1"], "the limit of params must be positive; got -1"),
+        (["--gpus-per-trial", "0.5"], "this machine has none .* leave --gpus-per-trial out"),
+        (["--gpus-per-trial", "-1"], "gpus_per_trial must be .* got -1"),
+        (["--address", "auto"], "workers must be given with the address"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing_behind(
+    arguments: list[str], expected: str, plugin: Path
+) -> None:
+    Path("broken.py").write_text("def")
+    begun = time.monotonic()
+    own = [] if "--evaluator" in arguments else ["--evaluator", "plugin.py:evaluate"]
+    workers = [] if "--address" in arguments else ["--workers", 2]
+    assert re.search(expected, run("search", *own, *workers, *arguments, "--out", "run").error)
+    assert not Path("run").exists()
+    assert time.monotonic() - begun < 20  # said at once, not after Ray has started or a hang
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", "--budget", "0"],
+        ["search", "--budget", "many"],
+        ["search", "--workers", "0"],
+        ["search", "--epochs", "0"],
+        ["search", "--trial-timeout", "0"],
+        ["search", "--format", "xml"],
+        ["search", "--no-such-option"],
+        ["resume"],
+        ["resume", "run", "--budget", "0"],
+        ["trials", "run", "--top", "0"],
+        ["describe", "efficientnetv2-s", "--image-size", "0"],
+        ["no-such-command"],
+    ],
+)
+def test_misused_options_exit_with_2_and_name_the_option(arguments: list[str]) -> None:
+    outcome = run(*arguments)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert "Usage: nas" in outcome.err
+    assert next((a for a in arguments if a.startswith("--") or a == "no-such-command"), "RUN") in outcome.err
+    assert not Path("runs").exists()
+
+
+def test_a_run_folder_that_holds_something_is_left_alone(search: Callable[..., Outcome]) -> None:
+    assert search("--out", "run").code == 0
+    before = Path("run/journal.jsonl").read_bytes()
+    assert "go on with `nas resume run`, or name another" in search("--out", "run").error
+    assert Path("run/journal.jsonl").read_bytes() == before
+    Path("other").mkdir()
+    Path("other/letter.txt").write_text("dear reader")
+    assert "it holds something: empty it, or name another" in search("--out", "other").error
+    assert [path.name for path in Path("other").iterdir()] == ["letter.txt"]
+    Path("empty").mkdir()
+    assert search("--out", "empty").data["run"] == "empty"
+
+
+@pytest.mark.parametrize("command", ["trials", "pareto", "resume"])
+def test_a_folder_that_is_no_run_is_said_so(command: str) -> None:
+    assert "nowhere holds no run (there is no run.json in it)" in run(command, "nowhere").error
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("w=-0.07,v=-0.05", {"w": -0.07, "v": -0.05}), ("", {}), (" w = 1,", {"w": 1.0}), ("w=1e-3", {"w": 0.001})],
+)
+def test_weights_are_parsed(text: str, expected: dict[str, float]) -> None:
+    assert parse_weights(text) == expected
+
+
+# nas resume -------------------------------------------------------------------------------------------------------
+
+
+def test_resume_with_another_seed_space_or_controller_lists_what_differs(
+    search: Callable[..., Outcome], plugin: Path
+) -> None:
+    assert search("--out", "run").code == 0
+    before = Path("run/journal.jsonl").read_bytes()
+    changes = ["--seed", 3, "--space", "small", "--controller", f"{plugin}:InOrder"]
+    outcome = run("resume", "run", *changes, "--budget", 9)
+    assert outcome.code == 1
+    first, *fields = [line for line in outcome.err.splitlines() if "hello" not in line]
+    assert first == "error: a resumed search must be the search it was; these fields differ:"
+    named = {line.strip().partition(":")[0] for line in fields}
+    assert {"seed", "controller", "sources.controller", "image_size"} <= named
+    assert any(name.startswith("space.") for name in named)
+    assert "  seed: the run has 0, this is 3" in fields
+    assert Path("run/journal.jsonl").read_bytes() == before
+    (only,) = [line for line in run("resume", "run", "--seed", 3).err.splitlines() if line.startswith("  ")]
+    assert only == "  seed: the run has 0, this is 3"
+    same = ["--seed", 0, "--space", f"{plugin}:space", "--controller", "random"]
+    assert run("resume", "run", *same, "--format", "json").data["trials"] == 5
+
+
+def test_resume_with_a_changed_plug_in_file_says_which(search: Callable[..., Outcome], plugin: Path) -> None:
+    assert search("--out", "run").code == 0
+    with plugin.open("a") as file:
+        file.write("# changed\n")
+    outcome = run("resume", "run", "--budget", 9)
+    assert outcome.code == 1
+    assert "sources.evaluator: the run has " in outcome.err
+    assert len(TrialStore.open(Path("run")).trials) == 5
+
+
+def test_resume_with_a_raised_budget_goes_on_where_it_was(search: Callable[..., Outcome]) -> None:
+    assert search("--out", "long", budget=9).code == 0
+    assert search("--out", "run", budget=4).code == 0
+    outcome = run("resume", "run", "--budget", 9, "--format", "json")
+    assert outcome.data["trials"] == 9
+    assert "4 candidates are done" in outcome.err
+    columns = ["number", "architecture", "state", "reward", "seed", "attempt"]
+    long, grown = (TrialStore.open(Path(name)).frame()[columns] for name in ("long", "run"))
+    pd.testing.assert_frame_equal(long, grown)
+    assert run("resume", "run", "--format", "json").data["trials"] == 9  # the new budget is the run's now
+
+
+def test_resume_of_a_finished_run_says_there_is_nothing_to_do(search: Callable[..., Outcome]) -> None:
+    first = search("--out", "run").data
+    Path("run/trials.parquet").unlink()
+    outcome = run("resume", "run", "--workers", 2, "--format", "json")  # two, and Ray is not started
+    assert "nothing to do: 5 of 5 candidates are done; --budget asks for more" in outcome.err
+    assert outcome.data == first
+    assert "chatters" not in outcome.err
+    assert len(pd.read_parquet("run/trials.parquet")) == 5
+
+
+def test_resume_from_another_folder_finds_the_plug_ins(
+    plugin: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    relative = ["--space", "plugin.py:space", "--evaluator", "plugin.py:evaluate"]
+    assert run("search", *relative, "--budget", 2, "--workers", 1, "--out", "run").code == 0
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert run("resume", "../run", "--budget", 3, "--format", "json").data["trials"] == 3
+
+
+def test_resume_of_a_run_that_another_process_writes_is_refused(search: Callable[..., Outcome]) -> None:
+    assert search("--out", "run").code == 0
+    store = TrialStore.open(Path("run"), writing=True)
+    try:
+        assert "another process is writing this run" in run("resume", "run", "--budget", 9).error
+        assert run("trials", "run", "--format", "csv").out.count("\n") == 6  # to read it is allowed
+    finally:
+        store.close()
+    assert run("resume", "run", "--budget", 6, "--format", "json").data["trials"] == 6
+
+
+# nas trials and nas pareto ----------------------------------------------------------------------------------------
+
+
+def test_trials_prints_an_object_a_line(finished: Path) -> None:
+    outcome = run("trials", finished, "--format", "json")
+    assert (outcome.code, outcome.err) == (0, "")
+    rows = [json.loads(line) for line in outcome.out.splitlines()]
+    frame = TrialStore.open(finished).frame()
+    assert [row["number"] for row in rows] == list(range(len(frame)))
+    for row, (_, expected) in zip(rows, frame.iterrows(), strict=True):
+        assert row.keys() == set(frame.columns)
+        assert row["architecture"] == expected["architecture"]
+        assert row["genotype"] == list(expected["genotype"])
+        assert (row["reward"] is None) == (row["state"] != "complete")
+        if row["state"] == "complete":
+            assert row["reward"] == expected["reward"]
+            assert row["params"] == int(expected["params"])
+
+
+def test_trials_as_csv_can_be_read_back(finished: Path) -> None:
+    outcome = run("trials", finished, "--format", "csv")
+    assert (outcome.code, outcome.err) == (0, "")
+    read, frame = pd.read_csv(io.StringIO(outcome.out)), TrialStore.open(finished).frame()
+    assert list(read.columns) == list(frame.columns)
+    assert read["reward"].equals(frame["reward"])
+    assert [json.loads(text) for text in read["features"]] == [list(row) for row in frame["features"]]
+    assert [json.loads(text) for text in read["genotype"]] == [list(row) for row in frame["genotype"]]
+
+
+def test_trials_as_a_table_shows_every_trial_whole(finished: Path) -> None:
+    outcome = run("trials", finished)
+    assert (outcome.code, outcome.err) == (0, "")
+    head, *rows = outcome.out.splitlines()
+    assert head.split()[:4] == ["number", "state", "reward", "accuracy"]
+    frame = TrialStore.open(finished).frame()
+    assert len(rows) == len(frame)
+    assert all(text in row for text, row in zip(frame["architecture"], rows, strict=True))
+    assert all("'no [/good]'" in row for row in rows if " failed " in row)
+
+
+def test_top_keeps_the_trials_of_the_highest_rewards(finished: Path) -> None:
+    rewards = TrialStore.open(finished).frame()["reward"].dropna().sort_values(ascending=False).tolist()
+    for count in (1, 3, 1000):
+        rows = [
+            json.loads(line) for line in run("trials", finished, "--top", count, "--format", "json").out.splitlines()
+        ]
+        assert [row["reward"] for row in rows] == rewards[:count]
+
+
+def test_pareto_prints_what_nothing_dominates(finished: Path) -> None:
+    frame = TrialStore.open(finished).frame().query("state == 'complete'")
+    points = [(-row.accuracy, row.step_time, row.params) for row in frame.itertuples()]
+    front = {
+        text
+        for text, point in zip(frame["architecture"], points, strict=True)
+        if not any(other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points)
+    }
+    outcome = run("pareto", finished, "--format", "json")
+    assert (outcome.code, outcome.err) == (0, "")
+    rows = [json.loads(line) for line in outcome.out.splitlines()]
+    assert {row["architecture"] for row in rows} == front
+    assert 1 <= len(front) < len(frame)
+    (best,) = [
+        json.loads(line)
+        for line in run("pareto", finished, "--objectives", "accuracy", "--format", "json").out.splitlines()
+    ]
+    assert best["accuracy"] == frame["accuracy"].max()
+    assert "objectives must be among" in run("pareto", finished, "--objectives", "accuracy,beauty").error
+
+
+# nas describe -----------------------------------------------------------------------------------------------------
+
+
+def test_describe_knows_the_cost_of_efficientnetv2_s() -> None:
+    found = run("describe", "efficientnetv2-s", "--image-size", 384, "--format", "json").data
+    assert (found["params"], found["macs"], found["activations"]) == (21_458_488, 8_365_653_344, 35_766_624)
+    assert found["image_size"] == 384
+    stages = found["stages"]
+    assert [stage["layers"] for stage in stages] == [2, 4, 4, 6, 9, 15]
+    assert [stage["channels"] for stage in stages] == [24, 48, 64, 128, 160, 256]
+    assert [stage["output_size"] for stage in stages] == [192, 96, 48, 24, 24, 12]
+    assert [stage["op"] for stage in stages] == ["fused_mbconv"] * 3 + ["mbconv"] * 3
+    parts = [*stages, *(part for part in found.values() if isinstance(part, dict))]
+    for name in ("params", "macs", "activations"):
+        assert sum(part[name] for part in parts) == found[name]
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_describe_takes_every_published_name(name: str) -> None:
+    found = run("describe", name, "--format", "json").data
+    expected = cost(PUBLISHED[name], IMAGE_SIZES[name].eval)
+    assert {k: found[k] for k in ("params", "macs", "activations")} == expected._asdict()
+    assert found["image_size"] == IMAGE_SIZES[name].eval
+    assert found["architecture"] == str(PUBLISHED[name])
+    assert len(found["stages"]) == len(PUBLISHED[name].stages)
+
+
+def test_describe_takes_a_text_a_file_of_json_and_a_file_of_text() -> None:
+    backbone = SPACES["small"].backbone
+    Path("network.json").write_text(json.dumps(backbone.to_json()))
+    Path("network.txt").write_text(f"{backbone}\n")
+    Path("name.txt").write_text("efficientnetv2-b0\n")
+    shape = ["--image-size", 32, "--num-classes", 10, "--in-channels", 1, "--format", "json"]
+    found = [run("describe", text, *shape).data for text in (backbone, "network.json", "network.txt")]
+    assert found[0] == found[1] == found[2]
+    expected = cost(backbone, 32, num_classes=10, in_channels=1)
+    assert (found[0]["params"], found[0]["macs"]) == (expected.params, expected.macs)
+    assert run("describe", "name.txt", "--format", "json").data["architecture"] == str(PUBLISHED["efficientnetv2-b0"])
+
+
+def test_describe_as_table_and_csv() -> None:
+    table = run("describe", "efficientnetv2-s", "--image-size", 384)
+    assert table.code == 0
+    head, *rows = table.out.splitlines()
+    assert head.split() == [
+        "part", "op", "kernel", "stride", "expand_ratio", "se_ratio", "layers", "channels",
+        "params", "macs", "activations", "output_size",
+    ]  # fmt: skip
+    assert [row.split()[0] for row in rows] == [
+        "stem",
+        *(f"stage{n}" for n in range(1, 7)),
+        "head",
+        "classifier",
+        "total",
+    ]
+    assert "21,458,488" in rows[-1]
+    assert "8,365,653,344" in rows[-1]
+    assert "at 384 px" in table.err
+    comma = pd.read_csv(io.StringIO(run("describe", "efficientnetv2-s", "--format", "csv").out))
+    assert comma["macs"].sum() == 8_365_653_344
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("efficientnetv2-z", "got 'efficientnetv2-z'. did you mean efficientnetv2-"),
+        ("efficientnet-b9", "did you mean efficientnet-b"),
+        ("stem_c8-mbconv_k3_s1_e4_c8_n0-head_c32", "part 2"),
+        ("stem_c8-mbconw_k3_s1_e4_c8_n1-head_c32", "must begin with mbconv_ or fused_mbconv_"),
+        ("network.json", "must be a published name or an architecture text"),
+    ],
+)
+def test_describe_says_where_a_typo_is(text: str, expected: str) -> None:
+    assert expected in run("describe", text).error
+
+
+def test_a_broken_json_file_is_one_clear_line() -> None:
+    Path("network.json").write_text('{"stem_channels": 8')
+    assert run("describe", "network.json").error
+
+
+# Help and version -------------------------------------------------------------------------------------------------
+
+
+def test_every_command_and_every_option_has_a_help_text() -> None:
+    group: Any = typer.main.get_command(app)
+    assert set(group.commands) == {"search", "resume", "trials", "pareto", "describe"}
+    lacking = [name for name, command in group.commands.items() if not command.help]
+    for command in (group, *group.commands.values()):
+        lacking += [f"{command.name} {parameter.name}" for parameter in command.params if not parameter.help]
+    assert not lacking
+
+
+@pytest.mark.parametrize("command", [[], ["search"], ["resume"], ["trials"], ["pareto"], ["describe"]])
+def test_help_is_printed_on_stdout(command: list[str]) -> None:
+    for option in ("--help", "-h"):
+        outcome = run(*command, option)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out.startswith(f"Usage: nas {' '.join(command)}".rstrip())
+
+
+def test_version() -> None:
+    assert run("--version") == Outcome(0, f"{nas.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [
+        (["--help"], ["torch", "ray", "pandas", "pyarrow", "numpy"]),
+        (["search", "--help"], ["torch", "ray", "pandas", "pyarrow", "numpy"]),
+        (["describe", "efficientnetv2-s"], ["torch", "ray", "pandas", "pyarrow"]),
+        (["pareto", "RUN"], ["torch", "ray"]),
+        (["trials", "RUN"], ["torch", "ray"]),
+    ],
+)
+def test_what_a_command_does_not_need_is_not_loaded(command: list[str], heavy: list[str], finished: Path) -> None:
+    code = (
+        "import atexit, sys; from nas.cli import main\n"
+        f"atexit.register(lambda: print('LOADED', [m for m in {heavy} if m in sys.modules]))\n"
+        "main()"
+    )
+    arguments = [str(finished) if part == "RUN" else part for part in command]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+# A real process: interrupts and terminals -------------------------------------------------------------------------
+
+
+class Started:
+    """`nas search` of the plug-in's space in a process of its own, at the head of its own session."""
+
+    def __init__(self, plugin: Path, *arguments: str, evaluator: str = "slow", evaluation_s: float, **streams: Any):
+        command = ["search", "--space", f"{plugin}:space", "--evaluator", f"{plugin}:{evaluator}", "--budget", "25"]
+        self.run = plugin.with_name("run")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nas.cli", *command, "--out", str(self.run), "--format", "json", *arguments],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+            text=True,
+            env={**os.environ, "EVALUATION_S": str(evaluation_s)},
+            start_new_session=True,
+        )
+
+    def wait_for(self, event: str, count: int = 1) -> None:
+        """Wait until so many events of a kind are in the journal."""
+        journal, end = self.run / "journal.jsonl", time.monotonic() + 60
+        while not journal.exists() or journal.read_text().count(f'"event":"{event}"') < count:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def outcome(self) -> Outcome:
+        out, err = self.process.communicate(timeout=60)
+        return Outcome(self.process.returncode, out or "", err or "")
+
+
+@pytest.fixture
+def start(plugin: Path) -> Iterator[Callable[..., Started]]:
+    """Starts searches, and ends those that a test leaves running."""
+    begun: list[Started] = []
+
+    def go(*arguments: str, **settings: Any) -> Started:
+        begun.append(Started(plugin, *arguments, **settings))
+        return begun[-1]
+
+    yield go
+    for one in begun:
+        if one.process.poll() is None:
+            os.killpg(one.process.pid, signal.SIGKILL)
+            one.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_lets_the_running_candidate_end(
+    number: signal.Signals, start: Callable[..., Started]
+) -> None:
+    begun = start("--workers", "1", evaluation_s=0.4)
+    begun.wait_for("asked", 2)
+    os.kill(begun.process.pid, number)
+    outcome = begun.outcome()
+    assert outcome.code == 130
+    assert "finishing the candidates that are running; once more stops at once" in outcome.err
+    assert f"interrupted; go on with: nas resume {begun.run}" in outcome.err
+    frame = TrialStore.open(begun.run).frame()
+    assert set(frame["state"]) == {"complete"}  # the one that was running too
+    assert 2 <= len(frame) <= 3
+    assert json.loads(outcome.out)["trials"] == len(frame)
+    assert len(pd.read_parquet(begun.run / "trials.parquet")) == len(frame)
+
+
+def test_the_second_interrupt_stops_at_once_and_the_run_can_be_resumed(
+    start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = start("--workers", "1", evaluation_s=60)
+    begun.wait_for("asked")
+    assert begun.process.stderr is not None
+    time.sleep(0.2)
+    os.kill(begun.process.pid, signal.SIGINT)
+    for line in begun.process.stderr:
+        if "once more stops at once" in line:
+            break
+    os.kill(begun.process.pid, signal.SIGINT)
+    sent = time.monotonic()
+    outcome = begun.outcome()
+    assert time.monotonic() - sent < 20
+    assert outcome.code == 130
+    assert outcome.out == ""
+    assert f"stopped at once; go on with: nas resume {begun.run}" in outcome.err
+    assert list(TrialStore.open(begun.run).frame()["state"]) == ["running"]
+    monkeypatch.setenv("EVALUATION_S", "0")
+    assert run("resume", begun.run, "--budget", 3, "--format", "json").data["trials"] == 3
+    assert list(TrialStore.open(begun.run).frame()["attempt"]) == [2, 1, 1]
+
+
+def test_with_two_workers_stdout_is_data_alone_and_an_interrupt_drains(start: Callable[..., Started]) -> None:
+    begun = start("--workers", "2", "--gpus-per-trial", "0", evaluator="loses_its_worker_once", evaluation_s=0.3)
+    begun.wait_for("attempted")  # of which Ray has printed something by then
+    begun.wait_for("told", 3)
+    os.killpg(begun.process.pid, signal.SIGINT)  # to all, as a terminal does
+    outcome = begun.outcome()
+    assert outcome.code == 130
+    assert outcome.out.count("\n") == 1
+    assert f"interrupted; go on with: nas resume {begun.run}" in outcome.err
+    frame = TrialStore.open(begun.run).frame()
+    assert json.loads(outcome.out)["trials"] == len(frame) < 25
+    assert set(frame["state"]) == {"complete"}
+    assert sorted(frame["attempt"])[-2:] == [1, 2]
+
+
+def test_on_a_terminal_there_is_a_bar_and_stdout_stays_data(start: Callable[..., Started]) -> None:
+    ours, theirs = pty.openpty()
+    begun = start("--workers", "1", "--budget", "6", evaluation_s=0.1, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # EIO at the end
+        while some := terminal.read(4096):
+            shown += some
+    outcome = begun.outcome()
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["trials"] == 6
+    assert outcome.out.count("\n") == 1
+    assert b"/6" in shown
+    assert "━".encode() in shown
+    assert b"trial 3: accuracy" in shown

@@ -1,0 +1,334 @@
+"""The contract of controllers, run over every one of `CONTROLLERS`; and what each promises beyond it.
+
+A new controller is tested by being in the dict. One that may propose a network twice is named in `REPEATING`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from nas.controllers import CONTROLLERS, Controller
+from nas.problem import Problem
+from nas.reward import accuracy, bind
+from nas.search import run_serial
+from nas.session import SearchSession, trial_seed
+from results.store import TrialStore
+from results.trial import Measurement, State, Trial
+from search_spaces import SPACES, Architecture, Genotype, SearchSpace, Stage, vary
+
+pytestmark = pytest.mark.usefixtures("_unsynced")
+
+REPEATING: frozenset[str] = frozenset()
+
+ONE_STAGE = Architecture(8, (Stage("mbconv", 3, 2, 4, 8, 1),), 32)
+SMALL_SPACES = {
+    "one network": SearchSpace("one", ONE_STAGE, ()),
+    "two networks": SearchSpace("two", ONE_STAGE, vary(1, kernel=(3, 5))),
+    "merging stages": SearchSpace(  # several genotypes spell one network
+        "merging",
+        Architecture(8, tuple(Stage("mbconv", k, s, 4, 8, 1) for k, s in ((3, 2), (5, 1), (3, 1))), 32),
+        (*vary(1, layers=(1, 2)), *vary(2, kernel=(3, 5), layers=(0, 1)), *vary(3, layers=(1, 2))),
+    ),
+}
+SPACES_TO_SEARCH = {**SMALL_SPACES, **SPACES}
+
+
+@pytest.fixture(params=CONTROLLERS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=SPACES_TO_SEARCH)
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    return SPACES_TO_SEARCH[request.param]
+
+
+def problem_of(space: SearchSpace) -> Problem:
+    return Problem(space, bind(accuracy, {}), 32)
+
+
+def make(name: str, space: SearchSpace, seed: int = 0) -> Controller:
+    return CONTROLLERS[name](space, problem_of(space).features, seed)
+
+
+def told(space: SearchSpace, genotype: Genotype, number: int, state: State = "complete") -> Trial:
+    """What a session would tell of a proposal: the more layers, the better."""
+    architecture = space.decode(genotype)
+    top1 = 1 - 1 / (1 + sum(stage.layers for stage in architecture.stages))
+    measured = state in ("complete", "stopped", "repeat")
+    return Trial(
+        number=number,
+        genotype=genotype,
+        architecture=str(architecture),
+        seed=trial_seed(0, str(architecture), 0),
+        state=state,
+        repeat_of=0 if state == "repeat" else None,
+        failure="diverged" if state == "failed" else None,
+        reason="accuracy is nan" if state == "failed" else "params 3 is over 2" if state == "infeasible" else None,
+        measurement=Measurement(accuracy=top1, params=1000, step_time=1.0) if measured else None,
+        curve=(top1,) if measured else (),
+        reward=top1 if state in ("complete", "repeat") else None,
+        features=tuple(problem_of(space).features(genotype).tolist()),
+    )
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happened to a controller: what it proposed, or what it was told."""
+
+    verb: Literal["ask", "tell"]
+    proposed: Genotype | None = None
+    trial: Trial | None = None
+
+
+STATES: list[State] = ["complete", "complete", "failed", "infeasible", "repeat", "stopped"]
+
+
+def live(controller: Controller, space: SearchSpace, steps: int, seed: int, at_once: int = 4) -> list[Step]:
+    """Ask and tell in a random order, up to so many asks out at once, their tells in any order and of any state."""
+    rng = np.random.default_rng(seed)
+    history: list[Step] = []
+    out: list[tuple[int, Genotype]] = []
+    asked = 0
+    for _ in range(steps):
+        if len(out) < at_once and (not out or rng.random() < 0.5):
+            proposed = controller.ask()
+            history.append(Step("ask", proposed=proposed))
+            if proposed is not None:
+                out.append((asked, proposed))
+                asked += 1
+            elif not out:
+                break
+        else:
+            number, genotype = out.pop(int(rng.integers(len(out))))
+            trial = told(space, genotype, number, STATES[int(rng.integers(len(STATES)))])
+            controller.tell(trial)
+            history.append(Step("tell", trial=trial))
+    return history
+
+
+def replay(controller: Controller, history: list[Step]) -> list[Step]:
+    """The same asks and tells; what the controller proposes may differ from what it proposed then."""
+    again = []
+    for step in history:
+        if step.trial is not None:
+            controller.tell(step.trial)
+            again.append(step)
+        else:
+            again.append(Step("ask", proposed=controller.ask()))
+    return again
+
+
+# The contract ---------------------------------------------------------------------------------------------------
+
+
+def test_proposals_are_genotypes_of_the_space(name: str, space: SearchSpace) -> None:
+    for step in live(make(name, space), space, 60, seed=1):
+        if step.proposed is not None:
+            assert isinstance(step.proposed, tuple)
+            assert all(type(index) is int for index in step.proposed)
+            assert space.contains(space.decode(step.proposed))
+
+
+def test_proposals_are_a_function_of_seed_and_history(name: str, space: SearchSpace) -> None:
+    history = live(make(name, space), space, 60, seed=2)
+    assert replay(make(name, space), history) == history
+
+
+def test_controllers_share_no_state(name: str) -> None:
+    space = SPACES["small"]
+    alone = live(make(name, space), space, 40, seed=3)
+    one, other = make(name, space), make(name, space, seed=1)
+    for step in alone:
+        other.ask()
+        assert replay(one, [step]) == [step]
+
+
+def test_other_seeds_propose_otherwise(name: str) -> None:
+    space = SPACES["small"]
+    assert len({make(name, space, seed).ask() for seed in range(8)}) > 1
+
+
+def test_several_asks_may_be_out_and_their_tells_come_in_any_order(name: str) -> None:
+    space = SPACES["small"]
+    controller = make(name, space)
+    proposals = [proposal for _ in range(12) if (proposal := controller.ask()) is not None]
+    assert len(proposals) >= 4, "so many workers are kept busy"
+    for number, proposal in reversed(list(enumerate(proposals))):
+        controller.tell(told(space, proposal, number))
+    assert controller.ask() is not None
+
+
+@pytest.mark.parametrize("state", sorted(set(STATES)))
+def test_every_state_may_be_told(name: str, state: State) -> None:
+    space = SPACES["small"]
+    controller = make(name, space)
+    for number in range(30):
+        proposal = controller.ask()
+        assert proposal is not None
+        controller.tell(told(space, proposal, number, state))
+
+
+@pytest.mark.parametrize("state", sorted(set(STATES)))
+def test_a_trial_that_was_never_asked_for_may_be_told(name: str, state: State) -> None:
+    space = SPACES["small"]
+    controller, rng = make(name, space), np.random.default_rng(0)
+    for number in range(10):
+        controller.tell(told(space, space.sample(rng), number, state))
+        proposal = controller.ask()
+        assert proposal is not None
+        space.decode(proposal)
+
+
+def test_nothing_to_propose_leaves_the_state_as_it_was(name: str) -> None:
+    space = SMALL_SPACES["merging stages"]
+    asked, bothered = make(name, space), make(name, space)
+    for round_ in range(4):
+        out: list[Genotype] = []
+        while len(out) < 3 * space.size and (proposal := asked.ask()) is not None:
+            assert bothered.ask() == proposal
+            out.append(proposal)
+        for _ in range(5):
+            if len(out) < 3 * space.size:
+                assert bothered.ask() is None
+        for number, genotype in enumerate(out):
+            for controller in (asked, bothered):
+                controller.tell(told(space, genotype, 100 * round_ + number))
+
+
+@pytest.mark.parametrize("small", SMALL_SPACES)
+def test_a_small_space_is_exhausted(name: str, small: str, tmp_path: Path) -> None:
+    space = SMALL_SPACES[small]
+    if name not in REPEATING:
+        controller = make(name, space)
+        proposals = []
+        while (proposal := controller.ask()) is not None:
+            controller.tell(told(space, proposal, len(proposals)))
+            proposals.append(space.decode(proposal))
+            assert len(proposals) <= space.size, "each network once"
+        assert len(set(proposals)) == space.size
+        assert controller.ask() is None
+    session = session_of(name, space, tmp_path / "run", budget=space.size + 1)
+    run_serial(session, deeper_is_better)
+    assert session.finished, "a search over it ends, and does not hang"
+    if name not in REPEATING:
+        assert session.evaluated == space.size
+
+
+def deeper_is_better(architecture: Architecture, seed: int) -> Measurement:
+    if seed % 5 == 0:
+        raise ArithmeticError(f"{seed}")
+    return Measurement(accuracy=1 - 1 / (1 + sum(stage.layers for stage in architecture.stages)))
+
+
+def session_of(name: str, space: SearchSpace, folder: Path, budget: int) -> SearchSession:
+    if (folder / "run.json").exists():
+        store = TrialStore.open(folder, writing=True)
+    else:
+        store = TrialStore.create(folder, {"space": space.to_json()})
+    problem = problem_of(space)
+    return SearchSession(problem, CONTROLLERS[name](space, problem.features, 0), store, budget=budget, seed=0)
+
+
+def test_a_search_interrupted_at_every_step_proposes_what_it_would_have(name: str, tmp_path: Path) -> None:
+    space = SPACES["small"]
+    whole = session_of(name, space, tmp_path / "whole", budget=12)
+    run_serial(whole, deeper_is_better)
+    whole.store.close()
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for cut in range(len(lines)):
+        folder = tmp_path / f"cut{cut}"
+        folder.mkdir()
+        (folder / "run.json").write_bytes((tmp_path / "whole" / "run.json").read_bytes())
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+        session = session_of(name, space, folder, budget=12)
+        run_serial(session, deeper_is_better)
+        session.store.close()
+        assert [(t.genotype, t.state, t.reward) for t in session.store.trials.values()] == [
+            (t.genotype, t.state, t.reward) for t in whole.store.trials.values()
+        ]
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_a_search_of_several_workers_is_taken_up_again(name: str, tmp_path: Path, workers: int) -> None:
+    space, rng = SPACES["small"], np.random.default_rng(workers)
+    evaluated: Counter[str] = Counter()
+    while True:
+        session = session_of(name, space, tmp_path / "run", budget=20)  # would say so if a proposal differed
+        running = []
+        for _ in range(11):  # then it is killed
+            if len(running) < workers and (trial := session.ask()) is not None:
+                running.append(trial)
+            elif running:
+                ended = running.pop(int(rng.integers(len(running))))
+                session.measured(ended.number, deeper_is_better_in_any_case(Architecture.parse(ended.architecture)))
+                evaluated[session.tell(ended.number).architecture] += 1
+        session.store.close()
+        if session.finished:
+            break
+    complete = [t for t in session.store.trials.values() if t.state == "complete"]
+    assert set(evaluated) == {t.architecture for t in complete}
+    assert set(evaluated.values()) == {1}, "no trial that was told is evaluated again"
+    assert session.evaluated == 20
+
+
+def deeper_is_better_in_any_case(architecture: Architecture) -> Measurement:
+    return deeper_is_better(architecture, 1)
+
+
+# Random search --------------------------------------------------------------------------------------------------
+
+
+def chi_square(counts: np.ndarray) -> float:
+    """As a standard normal deviate (Wilson and Hilferty 1931)."""
+    expected, degrees = counts.mean(), len(counts) - 1
+    statistic = float(((counts - expected) ** 2).sum() / expected)
+    spread = 2 / (9 * degrees)
+    return float(((statistic / degrees) ** (1 / 3) - (1 - spread)) / spread**0.5)
+
+
+@pytest.mark.parametrize("place", [0, 1, 5])
+def test_random_search_is_uniform_over_distinct_networks_at_every_place(place: int) -> None:
+    space = SMALL_SPACES["merging stages"]
+    counts: Counter[Architecture] = Counter()
+    for seed in range(3000):
+        controller = make("random", space, seed)
+        proposals = [controller.ask() for _ in range(place + 1)]
+        counts[space.decode(proposals[-1] or ())] += 1
+    assert len(counts) == space.size > 5
+    assert abs(chi_square(np.array(list(counts.values())))) < 4
+
+
+def test_random_search_orders_pairs_uniformly() -> None:
+    space = SearchSpace("four", ONE_STAGE, vary(1, kernel=(3, 5), layers=(1, 2)))
+    assert space.size == 4
+    orders: Counter[tuple[Genotype | None, ...]] = Counter()
+    for seed in range(4000):
+        controller = make("random", space, seed)
+        orders[tuple(controller.ask() for _ in range(4))] += 1
+    assert len(orders) == 24, "every order occurs"
+    assert abs(chi_square(np.array(list(orders.values())))) < 4
+
+
+def test_random_search_visits_each_network_once_in_canonical_form(space: SearchSpace) -> None:
+    controller = make("random", space)
+    proposals = [controller.ask() for _ in range(min(2000, space.size))]
+    assert all(p is not None and p == space.encode(space.decode(p)) for p in proposals)
+    assert len(set(proposals)) == len(proposals)
+    assert (controller.ask() is None) == (space.size <= 2000)
+
+
+def test_random_search_does_not_look_at_what_it_is_told() -> None:
+    space = SPACES["small"]
+    silent, talkative = make("random", space), make("random", space)
+    for number in range(20):
+        proposal = silent.ask()
+        assert proposal is not None
+        assert talkative.ask() == proposal
+        talkative.tell(told(space, proposal, number, STATES[number % len(STATES)]))

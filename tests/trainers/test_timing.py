@@ -1,0 +1,129 @@
+"""Step times as ratios: exact under a clock of our own, within wide bounds under a real one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from trainers.timing import StepTime, median_interval, time_steps
+
+
+class Clock:
+    """A clock that only steps advance; the machine may slow down."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.slowdown: Callable[[float], float] = lambda now_s: 1.0
+        self.calls: list[str] = []
+
+    def step(self, name: str, *costs_s: float) -> Callable[[], None]:
+        """A step that costs this much; with several costs, each call the next of them, the last for good."""
+        left: Iterator[float] = iter(costs_s[:-1])
+
+        def call() -> None:
+            self.calls.append(name)
+            self.now_s += next(left, costs_s[-1]) * self.slowdown(self.now_s)
+
+        return call
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("trainers.timing.time", SimpleNamespace(perf_counter=lambda: made.now_s))
+    return made
+
+
+def nothing() -> None:
+    """No device to wait for."""
+
+
+def test_the_ratio_of_two_steady_steps_is_exact(clock: Clock) -> None:
+    timed = time_steps(clock.step("a", 0.02), clock.step("b", 0.01), wait=nothing)
+    assert timed == pytest.approx(StepTime(2.0, 2.0, 2.0, 0.02, 0.01))
+
+
+def test_a_slow_first_step_does_not_count(clock: Clock) -> None:
+    timed = time_steps(clock.step("a", 5.0, 0.5, 0.02), clock.step("b", 3.0, 0.01), wait=nothing)
+    assert timed == pytest.approx(StepTime(2.0, 2.0, 2.0, 0.02, 0.01))
+
+
+def test_what_slows_the_machine_slows_both(clock: Clock) -> None:
+    clock.slowdown = lambda now_s: 1.0 + now_s  # hotter and hotter
+    timed = time_steps(clock.step("a", 0.002), clock.step("b", 0.001), wait=nothing)
+    assert timed.ratio == pytest.approx(2.0, rel=0.1)
+    assert timed.seconds > 0.0025  # the time itself did move
+
+
+def test_a_neighbour_in_a_few_blocks_does_not_move_the_median(clock: Clock) -> None:
+    clock.slowdown = lambda now_s: 10.0 if 0.30 < now_s < 0.36 else 1.0
+    timed = time_steps(clock.step("a", 0.02), clock.step("b", 0.01), wait=nothing)
+    assert timed.ratio == pytest.approx(2.0)
+    assert timed.low <= 2.0 <= timed.high
+
+
+def test_a_block_is_as_long_as_asked_and_blocks_alternate(clock: Clock) -> None:
+    time_steps(clock.step("a", 0.02), clock.step("b", 0.005), wait=nothing, blocks=4, block_s=0.1)
+    text = "".join(clock.calls)
+    a, b = "a" * 5, "b" * 20
+    assert text.endswith(a + b + b + a + a + b + b + a)
+    assert len(text) <= 4 * (5 + 20) + 2 * 8  # beside at most eight of each to warm up
+
+
+def test_a_step_longer_than_a_block_is_a_block(clock: Clock) -> None:
+    timed = time_steps(clock.step("a", 0.9), clock.step("b", 0.3), wait=nothing, blocks=3)
+    assert timed.ratio == pytest.approx(3.0)
+    assert clock.calls.count("a") <= 3 + 8  # the blocks, and at most eight to warm up
+
+
+def test_the_device_is_waited_for_inside_what_is_timed(clock: Clock) -> None:
+    pending_s = [0.0]
+
+    def launch(cost_s: float) -> Callable[[], None]:
+        def call() -> None:
+            pending_s[0] += cost_s
+
+        return call
+
+    def wait() -> None:
+        clock.now_s += pending_s[0]
+        pending_s[0] = 0.0
+
+    timed = time_steps(launch(0.03), launch(0.01), wait=wait)
+    assert timed == pytest.approx(StepTime(3.0, 3.0, 3.0, 0.03, 0.01))
+
+
+def test_real_steps() -> None:
+    def busy(rounds: int) -> Callable[[], int]:
+        return lambda: sum(range(rounds))
+
+    timed = time_steps(busy(40_000), busy(20_000), wait=nothing, blocks=15, block_s=0.01)
+    assert 1.3 < timed.ratio < 3.0
+    assert timed.low <= timed.ratio <= timed.high
+    assert 1e-5 < timed.anchor_seconds < timed.seconds < 1.0
+
+
+def test_timing_does_not_take_long() -> None:
+    begun = time.perf_counter()
+    time_steps(nothing, nothing, wait=nothing, blocks=3, block_s=0.001)
+    assert time.perf_counter() - begun < 5
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(5)
+    intervals = [median_interval(rng.lognormal(sigma=0.3, size=25)) for _ in range(300)]
+    covered = np.mean([low <= 1.0 <= high for low, high in intervals])  # whose true median is 1
+    assert 0.9 <= covered <= 0.99
+    assert np.mean([high - low for low, high in intervals]) < 0.5
+
+
+def test_the_interval_is_a_function_of_the_samples() -> None:
+    samples = np.random.default_rng(1).normal(size=9)
+    low, high = median_interval(samples)
+    assert (low, high) == median_interval(samples)
+    assert samples.min() <= low <= np.median(samples) <= high <= samples.max()
+    assert median_interval(np.full(9, 1.5)) == (1.5, 1.5)
