@@ -511,7 +511,7 @@ def test_a_run_killed_again_and_again_ends_as_the_run_that_was_not(
     expected, expected_bytes = finished_table(session(tmp_path / "whole"))
     append, written = Journal.append, 0
 
-    def killing(self: Journal, event: Event) -> None:
+    def killing(self: Journal, event: Event, *, durable: bool = True) -> None:
         nonlocal written
         append(self, event, durable=durable)
         written += 1
