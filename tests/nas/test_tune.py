@@ -322,11 +322,11 @@ def no_room(store: TrialStore, call: str, at: int, patch: pytest.MonkeyPatch) ->
     """Have a method of the store raise at one of its calls; the error, and a list that grows with each call."""
     kept, made, full = getattr(store, call), list[object](), OSError(errno.ENOSPC, "no space left")
 
-    def fails_once(*arguments: object) -> None:
+    def fails_once(*arguments: object, **options: object) -> None:
         made.append(arguments)
         if len(made) == at:
             raise full
-        kept(*arguments)
+        kept(*arguments, **options)
 
     patch.setattr(store, call, fails_once)
     return full, made
