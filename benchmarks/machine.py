@@ -1,34 +1,15 @@
-"""What the benchmarks share: the machine they ran on, and the median of repeats with their spread.
-
-Import it before the project: a script's own folder comes first on the path, where `search_spaces.py` would be found
-as the package of that name, so that the package is loaded here.
-"""
+"""What the benchmarks share: the machine they ran on, and the median of repeats with their spread."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import platform
 import statistics
-import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-_HERE = Path(__file__).resolve().parent
-
-
-def leave_folder() -> None:
-    """Take the benchmarks' folder off the path, which Ray's workers are given too."""
-    sys.path[:] = [p for p in sys.path if Path(p).resolve() != _HERE]
-
-
-_path = list(sys.path)
-leave_folder()
-importlib.import_module("search_spaces")
-sys.path[:] = _path  # for the scripts that import each other
 
 
 def machine() -> dict[str, Any]:

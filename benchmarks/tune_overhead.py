@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import leave_folder, machine, parser, spread
+from machine import machine, parser, spread
 from session_overhead import SPACE, session_of, table_of
 
 from nas.search import choose_workers
@@ -48,7 +48,6 @@ def main() -> None:
     trials, n = (30, 1) if arguments.quick else (arguments.trials, arguments.n)
     runs = []
     about = machine()
-    leave_folder()
     for _ in range(n):
         with tempfile.TemporaryDirectory() as folder:
             runs.append(measure(trials, arguments.workers, Path(folder)))

@@ -3,7 +3,7 @@
 Prints one JSON object: for each space, microseconds per call and the networks per second of `cost`, as the median
 over the repeats with the smallest and the largest beside it; and how long counting a space takes from its choices.
 
-    python benchmarks/search_spaces.py > speed.json
+    python benchmarks/complexity.py > speed.json
 """
 
 from __future__ import annotations
@@ -13,18 +13,14 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# A script's own folder comes first on the path, where this very file would be found as `search_spaces`.
-sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]
+import numpy as np
 
-import numpy as np  # noqa: E402 - after the line above
-
-from search_spaces import IMAGE_SIZES, PUBLISHED, SPACES, SearchSpace, cost  # noqa: E402 - as above
+from search_spaces import IMAGE_SIZES, PUBLISHED, SPACES, SearchSpace, cost
 
 
 def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
