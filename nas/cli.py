@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import __version__
-from nas.show import Format, print_frame, print_json, print_table
+from nas.show import Format, print_frame, print_json, print_rows, print_table
 
 if TYPE_CHECKING:
-    from nas.config import Search
-    from nas.runs import RunSettings
-    from results.store import TrialStore
     from search_spaces import Architecture, PartCost
 
 # Modules that load numpy, pandas, torch or Ray are imported inside the commands, so that --help is quick.
@@ -29,8 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-INTERRUPTED = 130
 
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 _FormatOption = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
@@ -107,6 +102,7 @@ def search(
     quiet: _Quiet = False,
 ) -> None:
     """Sample candidates, train each briefly, score them, keep everything in a run folder."""
+    from nas.conduct import check_workers, conduct
     from nas.config import SearchConfig
     from nas.runs import RunSettings, default_folder, start
 
@@ -135,10 +131,10 @@ def search(
         address=address,
         trial_timeout_s=trial_timeout,
     )
-    _check_workers(settings)
+    check_workers(settings)
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
         built, store = start(config, out or default_folder(config))
-    _go(built, store, settings, format=format, quiet=quiet)
+    raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet))
 
 
 @app.command()
@@ -163,6 +159,7 @@ def resume(
     """Go on with a search that was interrupted, killed, or whose budget is raised."""
     from dataclasses import replace
 
+    from nas.conduct import conduct
     from nas.runs import reopen
 
     given = {"data": data, "test_data": test_data, "space": space, "controller": controller, "seed": seed}
@@ -176,7 +173,7 @@ def resume(
         "trial_timeout_s": trial_timeout,
     }
     settings = replace(settings, **{k: v for k, v in changes.items() if v is not None})
-    _go(built, store, settings, format=format, quiet=quiet, fork=fork)
+    raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet, fork=fork))
 
 
 @app.command()
@@ -236,9 +233,7 @@ def describe(
         head = {"architecture": str(found), "image_size": size, **shape, **total._asdict()}
         print_json({**head, "stages": stages, **outside})
     elif format is Format.csv:
-        import pandas as pd
-
-        print_frame(pd.DataFrame(rows), format, columns=list(rows[0]))
+        print_rows(rows, format, columns=list(rows[0]), all_columns=list(rows[0]))
     else:
         print_table(list(rows[0]), [*rows, {"part": "total", **total._asdict()}])
         typer.echo(
@@ -287,123 +282,6 @@ def _architecture(text: str) -> Architecture:
         content = Path(text).read_text().strip()
         return Architecture.from_json(content) if content.startswith("{") else read_architecture(content, PUBLISHED)
     return read_architecture(text, PUBLISHED)
-
-
-def _check_workers(settings: RunSettings) -> Any:
-    """The workers that the settings ask for; says at once where the machine cannot give them."""
-    from nas.search import choose_workers
-
-    gpus = 0
-    alone = settings.workers == 1 and settings.gpus_per_trial is None  # takes whatever device the evaluator takes
-    if settings.address is None and settings.gpus_per_trial != 0 and not alone:
-        from trainers.devices import count_gpus  # loads torch
-
-        gpus = count_gpus()
-    return choose_workers(settings.workers, gpus_per_trial=settings.gpus_per_trial, address=settings.address, gpus=gpus)
-
-
-def _go(
-    search: Search, store: TrialStore, settings: RunSettings, *, format: Format, quiet: bool, fork: bool = False
-) -> None:
-    """Take a search to its end, then say what was found and how to go on."""
-    from rich.console import Console
-
-    from nas.progress import SearchProgress
-    from nas.runs import finish, graceful_interrupts, make_session, note_start
-
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # reasons and paths as they are
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True)
-
-    resume = f"nas resume {store.folder}"
-    try:
-        workers = _check_workers(settings)
-        note_start(store, settings)
-        session = make_session(search, store, settings.budget, fork=fork)
-    except KeyboardInterrupt:
-        store.close()
-        say(f"stopped at once; go on with: {resume}")
-        raise typer.Exit(INTERRUPTED) from None
-    except BaseException:
-        store.close()
-        raise
-    for line in _opening_lines(search, store, settings, workers.count):
-        if not quiet:
-            say(line)
-    if session.finished:
-        say(f"nothing to do: {session.evaluated} of {settings.budget} candidates are done; --budget asks for more")
-    try:
-        with (
-            redirect_stdout(sys.stderr),  # what evaluators and Ray print is no data
-            graceful_interrupts(session, say),
-            SearchProgress(session, workers.count, console=console, quiet=quiet or session.finished),
-        ):
-            finish(session, search, workers, settings.trial_timeout_s)
-    except KeyboardInterrupt:
-        say(f"stopped at once; go on with: {resume}")
-        raise typer.Exit(INTERRUPTED) from None
-    except BaseException:
-        say(f"nothing told is lost; go on with: {resume}")
-        raise
-    _print_outcome(session, format)
-    if session.stopped_because == "interrupted":
-        say(f"interrupted; go on with: {resume}")
-        raise typer.Exit(INTERRUPTED)
-    if session.stopped_because is not None:
-        say(f"stopped early: {session.stopped_because}\ngo on with: {resume}")
-    if session.best is None:
-        raise typer.Exit(1)
-    if not quiet:
-        say(f"all trials: nas trials {store.folder}   what nothing dominates: nas pareto {store.folder}")
-
-
-def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, workers: int) -> list[str]:
-    space = search.problem.space
-    lines = [f"run {store.folder}: {settings.budget} candidates of {space.size:,} in space {space.name}"]
-    if search.splits is not None:
-        train, minival, test = (f"{search.splits[name]:,}" for name in ("train", "minival", "test"))
-        lines.append(
-            f"pictures at {search.problem.image_size} px: {train} to train on, {minival} minival for the reward, "
-            f"{test} test, which no reward sees"
-        )
-    lines += search.notes
-    done = sum(t.state in ("complete", "failed", "stopped") for t in store.trials.values())
-    if done:
-        lines.append(f"{done} candidates are done")
-    lines.append(f"{workers} at a time" + (" on Ray Tune" if workers > 1 or settings.address else ", in this process"))
-    return lines
-
-
-def _print_outcome(session: Any, format: Format) -> None:
-    """The best trial and where the results are, on stdout."""
-    best = session.best
-    states = [t.state for t in session.store.trials.values()]
-    counts = {s: states.count(s) for s in ("complete", "stopped", "failed", "infeasible", "repeat")}
-    outcome: dict[str, Any] = {"run": str(session.store.folder), "trials": session.evaluated, **counts}
-    outcome["best"] = None
-    if best is not None:
-        shown = ("accuracy", "step_time", "params", "macs", "activations")
-        outcome["best"] = {
-            "number": best.number,
-            "architecture": best.architecture,
-            "reward": best.reward,
-            **{name: getattr(best.measurement, name) for name in shown},
-        }
-    if format is Format.json:
-        print_json(outcome)
-        return
-    rows = [outcome["best"]] if outcome["best"] else []
-    if format is Format.csv:
-        import pandas as pd
-
-        print_frame(pd.DataFrame(rows), format, columns=())
-        return
-    typer.echo(f"{session.evaluated} candidates evaluated, {counts['failed']} failed; results in {outcome['run']}")
-    for row in rows:
-        typer.echo("best:")
-        for name, value in row.items():
-            typer.echo(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")
 
 
 def main() -> None:

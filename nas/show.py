@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import sys
@@ -23,15 +24,25 @@ class Format(StrEnum):
 
 def print_frame(frame: pd.DataFrame, form: Format, *, columns: Sequence[str]) -> None:
     """A frame: the chosen columns as a table, or all of it as JSON lines (an object a row) or CSV."""
+    rows = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    print_rows(rows, form, columns=columns, all_columns=[str(name) for name in frame.columns])
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], form: Format, *, columns: Sequence[str], all_columns: Sequence[str]
+) -> None:
+    """Rows: the chosen columns as a table, or all of them as JSON lines (an object a row) or CSV (lists as JSON)."""
     if form is Format.json:
-        for row in _rows(frame):
+        for row in rows:
             print_json(row)
     elif form is Format.csv:
-        lists = [name for name in frame if any(hasattr(v, "__len__") and not isinstance(v, str) for v in frame[name])]
-        frame = frame.assign(**{str(name): [json.dumps(_plain(v)) for v in frame[name]] for name in lists})
-        frame.to_csv(sys.stdout, index=False)
+        writer = csv.DictWriter(sys.stdout, all_columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            plain = {name: _plain(value) for name, value in row.items()}
+            writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in plain.items()})
     else:
-        print_table(columns, _rows(frame[list(columns)]))
+        print_table(columns, rows)
 
 
 def print_json(value: Mapping[str, Any], *, indent: int | None = None) -> None:
@@ -55,10 +66,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> No
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in columns))
     console.print(table, highlight=False)
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
 def _cell(value: Any) -> str:

@@ -33,7 +33,7 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "ray": ("nas.tune", "trainers.distributed"),
     "optuna": ("nas.controllers.optuna_sampler",),
     "pyarrow": ("results", "trainers.data", "trainers.sources", "trainers.tabular"),
-    "pandas": ("results", "trainers.data", "trainers.tabular", "nas.cli", "nas.show"),  # the last two print rows
+    "pandas": ("results", "trainers.data", "trainers.tabular", "nas.show"),  # the last for a type
     "PIL": ("trainers.data", "trainers.sources", "trainers.decode"),
     "mlxtend": ("trainers.data", "trainers.sources"),
     "matplotlib": ("results.report", "results.plots"),

@@ -1,0 +1,132 @@
+"""Taking a search to its end on the command line: what is said on the way, what it found, how to go on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from typing import Any
+
+from rich.console import Console
+
+from nas.config import Search
+from nas.progress import SearchProgress
+from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
+from nas.search import Workers, choose_workers
+from nas.session import SearchSession
+from nas.show import Format, print_json, print_rows
+from results.store import TrialStore
+
+INTERRUPTED = 130
+"""The exit code of a search that was interrupted and can be resumed, as shells have it for Ctrl-C."""
+
+
+def check_workers(settings: RunSettings) -> Workers:
+    """The workers that the settings ask for; says at once where the machine cannot give them."""
+    gpus = 0
+    alone = settings.workers == 1 and settings.gpus_per_trial is None  # takes whatever device the evaluator takes
+    if settings.address is None and settings.gpus_per_trial != 0 and not alone:
+        from trainers.devices import count_gpus  # loads torch
+
+        gpus = count_gpus()
+    return choose_workers(settings.workers, gpus_per_trial=settings.gpus_per_trial, address=settings.address, gpus=gpus)
+
+
+def conduct(
+    search: Search, store: TrialStore, settings: RunSettings, *, format: Format, quiet: bool, fork: bool = False
+) -> int:
+    """Take a search to its end, then say what was found and how to go on.
+
+    Returns:
+        the exit code: 0, 1 where no candidate got a reward, or `INTERRUPTED`.
+    """
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # reasons and paths as they are
+    resume = f"nas resume {store.folder}"
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
+    try:
+        workers = check_workers(settings)
+        note_start(store, settings)
+        session = make_session(search, store, settings.budget, fork=fork)
+        for line in [] if quiet else _opening_lines(search, store, settings, workers.count):
+            say(line)
+        if session.finished:
+            say(f"nothing to do: {session.evaluated} of {settings.budget} candidates are done; --budget asks for more")
+        with (
+            redirect_stdout(sys.stderr),  # what evaluators and Ray print is no data
+            graceful_interrupts(session, say),
+            SearchProgress(session, workers.count, console=console, quiet=quiet or session.finished),
+        ):
+            finish(session, search, workers, settings.trial_timeout_s)
+    except KeyboardInterrupt:
+        say(f"stopped at once; go on with: {resume}")
+        return INTERRUPTED
+    except BaseException:
+        say(f"nothing told is lost; go on with: {resume}")
+        raise
+    finally:
+        store.close()
+    _print_outcome(session, format)
+    return _closing_lines(session, resume, say, quiet)
+
+
+def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], None], quiet: bool) -> int:
+    if session.stopped_because == "interrupted":
+        say(f"interrupted; go on with: {resume}")
+        return INTERRUPTED
+    if session.stopped_because is not None:
+        say(f"stopped early: {session.stopped_because}\ngo on with: {resume}")
+    if session.best is None:
+        return 1
+    if not quiet:
+        folder = session.store.folder
+        say(f"all trials: nas trials {folder}   what nothing dominates: nas pareto {folder}")
+    return 0
+
+
+def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, workers: int) -> list[str]:
+    space = search.problem.space
+    lines = [f"run {store.folder}: {settings.budget} candidates of {space.size:,} in space {space.name}"]
+    if search.splits is not None:
+        train, minival, test = (f"{search.splits[name]:,}" for name in ("train", "minival", "test"))
+        lines.append(
+            f"pictures at {search.problem.image_size} px: {train} to train on, {minival} minival for the reward, "
+            f"{test} test, which no reward sees"
+        )
+    lines += search.notes
+    done = sum(t.state in ("complete", "failed", "stopped") for t in store.trials.values())
+    if done:
+        lines.append(f"{done} candidates are done")
+    lines.append(f"{workers} at a time" + (" on Ray Tune" if workers > 1 or settings.address else ", in this process"))
+    return lines
+
+
+def _print_outcome(session: SearchSession, format: Format) -> None:
+    """The best trial and where the results are, on stdout."""
+    best = session.best
+    states = [t.state for t in session.store.trials.values()]
+    counts = {s: states.count(s) for s in ("complete", "stopped", "failed", "infeasible", "repeat")}
+    outcome: dict[str, Any] = {"run": str(session.store.folder), "trials": session.evaluated, **counts}
+    outcome["best"] = None
+    if best is not None:
+        shown = ("accuracy", "step_time", "params", "macs", "activations")
+        outcome["best"] = {
+            "number": best.number,
+            "architecture": best.architecture,
+            "reward": best.reward,
+            **{name: getattr(best.measurement, name) for name in shown},
+        }
+    if format is Format.json:
+        print_json(outcome)
+        return
+    rows: list[dict[str, Any]] = [outcome["best"]] if outcome["best"] else []
+    if format is Format.csv:
+        print_rows(rows, format, columns=(), all_columns=list(rows[0]) if rows else ())
+        return
+    print(f"{session.evaluated} candidates evaluated, {counts['failed']} failed; results in {outcome['run']}")
+    for row in rows:
+        print("best:")
+        for name, value in row.items():
+            print(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")
