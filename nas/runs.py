@@ -18,7 +18,7 @@ import nas
 from nas.config import Search, SearchConfig, build, differences
 from nas.search import run
 from nas.session import SearchSession
-from results.store import TrialStore
+from results.store import TrialStore, check_free
 from search_spaces import SPACES
 
 
@@ -49,8 +49,7 @@ def start(config: SearchConfig, folder: Path) -> tuple[Search, TrialStore]:
         FileExistsError: the folder holds something.
     """
     config = config.with_absolute_paths()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        TrialStore.create(folder, {})  # says so before pictures are read
+    check_free(folder)  # before pictures are read
     search = build(config)
     task = search.identity["task"]
     recipe = task.get("recipe", {})

@@ -65,9 +65,7 @@ class TrialStore:
             FileExistsError: the folder holds something.
             ValueError: a choice or a constant has the name of another column.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            remedy = f"go on with `nas resume {folder}`" if (folder / "run.json").exists() else "empty it"
-            raise FileExistsError(f"{folder} must not exist yet, and it holds something: {remedy}, or name another")
+        check_free(folder)
         text = json.dumps({"schema_version": SCHEMA_VERSION, "configuration": configuration}, indent=2) + "\n"
         store = cls(folder, configuration, None)
         store._table(0)  # says what is wrong with the columns before anything is made
@@ -212,6 +210,13 @@ class TrialStore:
             "journal_bytes": journal_bytes,
         }
         return TrialTable(self._space, self.configuration.get("columns", {}), metadata)
+
+
+def check_free(folder: Path) -> None:
+    """Raise FileExistsError where a folder could not be a new run's, because it holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        remedy = f"go on with `nas resume {folder}`" if (folder / "run.json").exists() else "empty it"
+        raise FileExistsError(f"{folder} must not exist yet, and it holds something: {remedy}, or name another")
 
 
 def _fields(record: Trial | Measurement) -> dict[str, Any]:
