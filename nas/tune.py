@@ -219,8 +219,7 @@ def _ray(workers: Workers) -> Iterator[None]:
     address = workers.address or os.environ.get("RAY_ADDRESS")
     started = not ray.is_initialized()
     if started:
-        sizes: dict[str, Any] = {} if address else {"num_cpus": math.ceil(workers.count * workers.cpus - 1e-9)}
-        ray.init(address=address, include_dashboard=False, logging_level="ERROR", log_to_driver=False, **sizes)
+        _start_ray(workers, address)
     try:
         has = ray.cluster_resources()
         for name, wanted in (("GPU", workers.gpus), ("CPU", workers.cpus)):
@@ -233,6 +232,19 @@ def _ray(workers: Workers) -> Iterator[None]:
     finally:
         if started:
             ray.shutdown()
+
+
+def _start_ray(workers: Workers, address: str | None) -> None:
+    sizes: dict[str, Any] = {} if address else {"num_cpus": math.ceil(workers.count * workers.cpus - 1e-9)}
+    try:
+        ray.init(address=address, include_dashboard=False, logging_level="ERROR", log_to_driver=False, **sizes)
+    except Exception as error:  # Ray raises many kinds here
+        ray.shutdown()
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConnectionError(
+            f"Ray could not be {'joined' if address else 'started'}: {said[0]} ... {said[-1]}: "
+            f"see to it (RAY_AUTH_MODE, TMPDIR, memory), or search with --workers 1, which needs no Ray"
+        ) from error
 
 
 def _share_module(evaluate: Evaluate) -> None:

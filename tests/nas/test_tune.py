@@ -480,3 +480,15 @@ def test_scratch_folders_are_removed_once_nobody_uses_them(scratch: Path) -> Non
         raise KeyError
     assert list(scratch.iterdir()) == [unmade]
     unmade.rmdir()
+
+
+def test_a_ray_that_does_not_start_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise RuntimeError("Failed to start GCS.\nsee the logs")
+
+    from nas import tune as driver
+
+    monkeypatch.setattr(driver.ray, "init", broken)
+    monkeypatch.setattr(driver.ray, "shutdown", lambda: None)
+    with pytest.raises(ConnectionError, match=r"Ray could not be started: Failed to start GCS.*--workers 1"):
+        driver._start_ray(driver.Workers(2), None)
