@@ -6,15 +6,13 @@ import math
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nas import __version__
-from nas.show import Format, print_frame, print_json, print_rows, print_table
-
-if TYPE_CHECKING:
-    from search_spaces import Architecture, PartCost
+from nas.cli_networks import describe, scale
+from nas.show import Format, print_frame
 
 # Modules that load numpy, pandas, torch or Ray are imported inside the commands, so that --help is quick.
 
@@ -207,51 +205,8 @@ def pareto(
     print_frame(front, format, columns=_COLUMNS)
 
 
-@app.command()
-def describe(
-    architecture: Annotated[
-        str, typer.Argument(metavar="ARCH", help="A published name, an architecture text, or a file with either.")
-    ],
-    image_size: Annotated[
-        int | None, typer.Option(min=1, help="Pixels. Default: the published evaluation size, else 224.")
-    ] = None,
-    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 1000,
-    in_channels: Annotated[int, typer.Option(min=1, help="Channels of a picture.")] = 3,
-    format: _FormatOption = Format.table,
-) -> None:
-    """Show what an architecture is and costs, stage by stage."""
-    from search_spaces import IMAGE_SIZES, cost, part_costs
-
-    found = _architecture(architecture)
-    size = image_size or (IMAGE_SIZES[architecture].eval if architecture in IMAGE_SIZES else 224)
-    shape = {"num_classes": num_classes, "in_channels": in_channels}
-    rows = [_part_row(part) for part in part_costs(found, size, **shape)]
-    total = cost(found, size, **shape)
-    if format is Format.json:
-        outside = {row["part"]: {k: v for k, v in row.items() if v is not None} for row in rows if row["op"] is None}
-        stages = [row for row in rows if row["op"] is not None]
-        head = {"architecture": str(found), "image_size": size, **shape, **total._asdict()}
-        print_json({**head, "stages": stages, **outside})
-    elif format is Format.csv:
-        print_rows(rows, format, columns=list(rows[0]), all_columns=list(rows[0]))
-    else:
-        print_table(list(rows[0]), [*rows, {"part": "total", **total._asdict()}])
-        typer.echo(
-            f"{found}\nat {size} px; macs count a bias addition as one, and papers print them as FLOPs", err=True
-        )
-
-
-def _part_row(part: PartCost) -> dict[str, Any]:
-    names = ("op", "kernel", "stride", "expand_ratio", "se_ratio", "layers")
-    design = {name: getattr(part.stage, name, None) for name in names}
-    return {
-        "part": part.name,
-        **design,
-        "channels": part.channels,
-        **part.cost._asdict(),
-        "output_size": part.output_size,
-    }
-
+app.command()(describe)
+app.command()(scale)
 
 _COLUMNS = ("number", "state", "reward", "accuracy", "step_time", "params", "macs", "failure", "reason", "architecture")
 
@@ -273,15 +228,6 @@ def parse_weights(text: str) -> dict[str, float]:
             raise ValueError(f"reward weights must read name=number,name=number; got {part!r}")
         weights[name.strip()] = weight
     return weights
-
-
-def _architecture(text: str) -> Architecture:
-    from search_spaces import PUBLISHED, Architecture, read_architecture
-
-    if text not in PUBLISHED and not text.startswith("stem_") and Path(text).is_file():
-        content = Path(text).read_text().strip()
-        return Architecture.from_json(content) if content.startswith("{") else read_architecture(content, PUBLISHED)
-    return read_architecture(text, PUBLISHED)
 
 
 def main() -> None:

@@ -10,13 +10,14 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-OPS = ("mbconv", "fused_mbconv")
-"""The layer designs a stage can repeat: MBConv (MobileNetV2) and Fused-MBConv (EfficientNet-EdgeTPU)."""
+OPS = ("mbconv", "fused_mbconv", "regnet_y", "regnet_z")
+"""The layer designs a stage can repeat: MBConv (MobileNetV2), Fused-MBConv (EfficientNet-EdgeTPU), the bottleneck
+of RegNetY (arXiv 2003.13678) and the inverted bottleneck of RegNetZ (arXiv 2103.06877, section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,15 @@ class Stage:
     """`layers` equal layers, of which only the first strides and changes the width.
 
     Args:
-        op: `"mbconv"` or `"fused_mbconv"`.
+        op: one of `OPS`.
         kernel: side of the spatial convolution, odd.
         stride: stride of the first layer; the others have stride 1.
-        expand_ratio: width inside a layer over the width at its input.
+        expand_ratio: width inside a layer over the width at its input; in RegNets, over that at its output.
         channels: width at the output of every layer.
         layers: how many layers, at least 1.
         se_ratio: squeeze width of squeeze-and-excitation over the *block input* width; 0 is none.
+        group_width: channels in a group of the spatial convolution of a RegNet; it must divide the width
+            inside. 1 in the others, whose convolution is depthwise (MBConv) or full (Fused-MBConv).
 
     Raises:
         ValueError: a field is out of its range.
@@ -43,14 +46,21 @@ class Stage:
     channels: int
     layers: int
     se_ratio: float = 0.0
+    group_width: int = 1
 
     def __post_init__(self) -> None:
         if self.op not in OPS:
             raise ValueError(f"op must be one of {', '.join(OPS)}; got {self.op!r}")
-        for name in ("kernel", "stride", "expand_ratio", "channels", "layers"):
+        for name in ("kernel", "stride", "expand_ratio", "channels", "layers", "group_width"):
             object.__setattr__(self, name, checked_count(name, getattr(self, name)))
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, so that a layer keeps its map centred; got {self.kernel}")
+        if self.group_width != 1 and not self.op.startswith("regnet"):
+            raise ValueError(f"group_width of a {self.op} must be 1: only RegNets have groups; got {self.group_width}")
+        if self.channels * self.expand_ratio % self.group_width:
+            raise ValueError(
+                f"group_width must divide the width inside, {self.channels * self.expand_ratio}; got {self.group_width}"
+            )
         ratio = self.se_ratio
         if isinstance(ratio, bool) or not isinstance(ratio, int | float | np.number) or not 0 <= ratio <= 1:
             raise ValueError(f"se_ratio must be between 0 (none) and 1; got {ratio!r}")
@@ -58,6 +68,7 @@ class Stage:
 
     def __str__(self) -> str:
         text = f"{self.op}_k{self.kernel}_s{self.stride}_e{self.expand_ratio}_c{self.channels}_n{self.layers}"
+        text += f"_g{self.group_width}" if self.group_width != 1 else ""
         return f"{text}_se{np.format_float_positional(self.se_ratio, trim='-')}" if self.se_ratio else text
 
 
@@ -71,7 +82,7 @@ class Architecture:
     Args:
         stem_channels: width of the stem.
         stages: at least one `Stage`.
-        head_channels: width of the head.
+        head_channels: width of the head; 0 is none, as in RegNetY.
 
     Raises:
         ValueError: a width is not a positive integer, or there is no stage.
@@ -82,8 +93,8 @@ class Architecture:
     head_channels: int
 
     def __post_init__(self) -> None:
-        for name in ("stem_channels", "head_channels"):
-            object.__setattr__(self, name, checked_count(name, getattr(self, name)))
+        object.__setattr__(self, "stem_channels", checked_count("stem_channels", self.stem_channels))
+        object.__setattr__(self, "head_channels", checked_count("head_channels", self.head_channels, least=0))
         if not self.stages:
             raise ValueError("an architecture must have at least one stage; got none")
         object.__setattr__(self, "stages", _joined(self.stages))
@@ -137,7 +148,7 @@ class Architecture:
             raise ValueError(f"stages must be a list; got {value['stages']!r}")
         names = [f.name for f in fields(Stage)]
         for number, stage in enumerate(value["stages"], 1):
-            _check_fields(f"stage {number}", stage, names, optional=("se_ratio",))
+            _check_fields(f"stage {number}", stage, names, optional=("se_ratio", "group_width"))
         return cls(value["stem_channels"], tuple(Stage(**s) for s in value["stages"]), value["head_channels"])
 
 
@@ -159,13 +170,17 @@ def read_architecture(text: str, published: Mapping[str, Architecture]) -> Archi
     )
 
 
-_FORM = "stem_c24-mbconv_k3_s2_e4_c48_n2_se0.25-...-head_c1280; a stage is op_k_s_e_c_n and, where there is one, _se"
+_FORM = (
+    "stem_c24-mbconv_k3_s2_e4_c48_n2_se0.25-...-head_c1280; a stage is op_k_s_e_c_n and, where it has them, "
+    "_g (group width) and _se"
+)
 _LETTERS = {
     "k": "kernel",
     "s": "stride",
     "e": "expand_ratio",
     "c": "channels",
     "n": "layers",
+    "g": "group_width",
     "se": "se_ratio",
 }
 
@@ -175,27 +190,24 @@ def _joined(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     for stage in stages:
         last = result[-1] if result else None
         if last is not None and stage.stride == 1 and _design(stage) == _design(last):
-            result[-1] = Stage(
-                last.op, last.kernel, last.stride, last.expand_ratio, last.channels,
-                last.layers + stage.layers, last.se_ratio,
-            )  # fmt: skip
+            result[-1] = replace(last, layers=last.layers + stage.layers)
         else:
             result.append(stage)
     return tuple(result)
 
 
 def _design(stage: Stage) -> tuple[Any, ...]:
-    return stage.op, stage.kernel, stage.expand_ratio, stage.channels, stage.se_ratio
+    return stage.op, stage.kernel, stage.expand_ratio, stage.channels, stage.se_ratio, stage.group_width
 
 
-def checked_count(name: str, value: object) -> int:
+def checked_count(name: str, value: object, *, least: int = 1) -> int:
     """The value as a plain int (numpy's overflow, and are no JSON).
 
     Raises:
-        ValueError: it is not an integer of at least 1.
+        ValueError: it is not an integer, or below `least`.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}")
     return int(value)
 
 
@@ -212,11 +224,13 @@ def _check_fields(what: str, value: object, names: list[str], optional: tuple[st
 
 
 def _parse_part(what: str, part: str, number: int, start: int) -> int:
-    match = re.fullmatch(rf"{what}_c([1-9][0-9]*)", part)
+    number_form = "0|[1-9][0-9]*" if what == "head" else "[1-9][0-9]*"
+    match = re.fullmatch(rf"{what}_c({number_form})", part)
     if match is None:
+        allowed = "a positive integer without leading zeros" + (", or 0 for none" if what == "head" else "")
         raise ValueError(
             f"part {number} of the architecture text (character {start + 1}) must be {what}_c<width>, "
-            f"a positive integer without leading zeros; got {part!r}"
+            f"{allowed}; got {part!r}"
         )
     return int(match[1])
 
@@ -229,24 +243,33 @@ def _parse_stage(part: str, number: int, start: int) -> Stage:
     tokens = part[len(op) + 1 :].split("_")
     values: dict[str, Any] = {}
     position = start + len(op) + 1
-    for index, letter in enumerate(_LETTERS):
-        if index >= len(tokens):
-            if letter == "se":
-                break
-            raise ValueError(f"{where}: {letter}<{_LETTERS[letter]}> is missing at its end; the order is k s e c n se")
-        number_form = r"(0?\.[0-9]+|1)" if letter == "se" else r"([1-9][0-9]*)"
-        match = re.fullmatch(letter + number_form, tokens[index])
+    for letter, field in _LETTERS.items():
+        optional = letter in ("g", "se")
+        match = re.fullmatch(letter + _NUMBERS.get(letter, r"([1-9][0-9]*)"), tokens[0]) if tokens else None
+        if match is None and optional:
+            continue
         if match is None:
-            allowed = "a number over 0 and up to 1" if letter == "se" else "a positive integer without leading zeros"
+            found = f"got {tokens[0]!r}" if tokens else "the part ends here"
             raise ValueError(
-                f"{where}: character {position + 1} must be {letter}<{_LETTERS[letter]}>, {allowed}; "
-                f"got {tokens[index]!r}"
+                f"{where}: character {position + 1} must be {letter}<{field}>, {_allowed(letter)}, "
+                f"in the order {' '.join(_LETTERS)}; {found}"
             )
-        values[_LETTERS[letter]] = float(match[1]) if letter == "se" else int(match[1])
-        position += len(tokens[index]) + 1
-    if len(tokens) > len(_LETTERS):
-        raise ValueError(f"{where}: nothing may follow se; got {'_'.join(tokens[len(_LETTERS) :])!r}")
+        values[field] = float(match[1]) if letter == "se" else int(match[1])
+        position += len(tokens.pop(0)) + 1
+    if tokens:
+        raise ValueError(
+            f"{where}: character {position + 1} must be the end, or one of {_OPTIONAL} that has not been yet, "
+            f"in the order {' '.join(_LETTERS)}; got {'_'.join(tokens)!r}"
+        )
     try:
         return Stage(op, **values)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+_OPTIONAL = "g<group_width> (a positive integer) and se<se_ratio> (a number over 0 and up to 1)"
+_NUMBERS = {"se": r"(0?\.[0-9]+|1)"}
+
+
+def _allowed(letter: str) -> str:
+    return "a number over 0 and up to 1" if letter == "se" else "a positive integer without leading zeros"

@@ -77,26 +77,34 @@ def part_costs(
             one, times = _layer(stage, width, size, 1), stage.layers - 1
             total = total.plus(Cost(one.params * times, one.macs * times, one.activations * times))
         parts.append(PartCost(f"stage{number}", stage, width, size, total))
-    head = architecture.head_channels
-    parts.append(PartCost("head", None, head, size, _conv_bn(width, head, 1, size)))
-    classifier = Cost((head + 1) * num_classes, (head + 1) * num_classes, num_classes)
+    if architecture.head_channels:
+        width, before = architecture.head_channels, width
+        parts.append(PartCost("head", None, width, size, _conv_bn(before, width, 1, size)))
+    classifier = Cost((width + 1) * num_classes, (width + 1) * num_classes, num_classes)
     return [*parts, PartCost("classifier", None, num_classes, 1, classifier)]
 
 
+def inner_width(stage: Stage, in_channels: int) -> int:
+    """Width inside a layer: MBConvs expand the width they are given, RegNets the one they give."""
+    return stage.expand_ratio * (stage.channels if stage.op.startswith("regnet") else in_channels)
+
+
 def _layer(stage: Stage, width: int, size: int, stride: int) -> Cost:
-    """One MBConv or Fused-MBConv (EfficientNetV2, Figure 2) on a map of side `size` with `width` channels."""
-    inner, out = width * stage.expand_ratio, _strided(size, stride)
-    if stage.op == "mbconv":
-        total = _conv_bn(width, inner, 1, size) if stage.expand_ratio != 1 else Cost(0, 0, 0)
-        total = total.plus(_conv_bn(1, inner, stage.kernel, out))  # depthwise: one input channel per output
-    elif stage.expand_ratio != 1:
-        total = _conv_bn(width, inner, stage.kernel, out)
-    else:  # a single convolution; squeeze-and-excite, if asked for, sits before it
-        total = _conv_bn(width, stage.channels, stage.kernel, out)
+    """One layer on a map of side `size` with `width` channels."""
+    inner, out = inner_width(stage, width), _strided(size, stride)
+    single = stage.op == "fused_mbconv" and stage.expand_ratio == 1  # one convolution, squeeze-and-excite before it
+    if stage.op == "fused_mbconv":
+        total = _conv_bn(width, stage.channels if single else inner, stage.kernel, out)
+    else:
+        expanded = stage.op != "mbconv" or stage.expand_ratio != 1
+        total = _conv_bn(width, inner, 1, size) if expanded else Cost(0, 0, 0)
+        total = total.plus(_conv_bn(stage.group_width, inner, stage.kernel, out))
     if stage.se_ratio:
         total = total.plus(_squeeze_excite(inner, squeeze_width(width, stage.se_ratio)))
-    if stage.op == "mbconv" or stage.expand_ratio != 1:
+    if not single:
         total = total.plus(_conv_bn(inner, stage.channels, 1, out))
+    if stage.op == "regnet_y" and (stride != 1 or width != stage.channels):
+        total = total.plus(_conv_bn(width, stage.channels, 1, out))  # the shortcut
     return total
 
 

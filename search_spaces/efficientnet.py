@@ -1,17 +1,18 @@
-"""The published EfficientNet V1 and V2 networks as values, and the search spaces on their backbones.
+"""The published EfficientNets and MnasNets as values, and the search spaces on their backbones.
 
 Sources: google/automl `efficientnetv2/` (V2: stage tables, rounding without a 90 % guard) and
 tensorflow/tpu `models/official/efficientnet` (V1: coefficients, rounding with the guard); arXiv
 2104.00298 and 1905.11946. V2-S, M, L and XL are stored as the code stores them, stage by stage.
+MnasNet-A1 and B1: arXiv 1807.11626, Figure 7 and Table 1, as tensorflow/tpu `models/official/mnasnet` has them.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 from search_spaces.architecture import Architecture, Stage
+from search_spaces.regnet import resized
 from search_spaces.space import Choice, SearchSpace, vary
 
 
@@ -40,13 +41,16 @@ def round_layers(layers: float) -> int:
 
 
 def scale_uniformly(base: Architecture, width: float, depth: float, *, guard: bool) -> Architecture:
-    """`base` with all widths and layer counts multiplied, as the families' code does it."""
-    stages = (
-        replace(s, channels=round_channels(s.channels * width, guard=guard), layers=round_layers(s.layers * depth))
-        for s in base.stages
-    )
-    stem, head = (round_channels(c * width, guard=guard) for c in (base.stem_channels, base.head_channels))
-    return Architecture(stem, tuple(stages), head)
+    """`base` with all widths and layer counts multiplied, as the families do it; factors of 1 change nothing."""
+
+    def widened(channels: int) -> int:
+        if width == 1 or channels == 0:
+            return channels
+        rounded = round_channels(channels * width, guard=guard)
+        return max(channels, rounded) if width > 1 else rounded
+
+    stages = (resized(s, widened(s.channels), round_layers(s.layers * depth)) for s in base.stages)
+    return Architecture(widened(base.stem_channels), tuple(stages), widened(base.head_channels))
 
 
 _V1_B0 = Architecture(
@@ -85,7 +89,7 @@ def _v2(stem: int, channels: tuple[int, ...], layers: tuple[int, ...]) -> Archit
 _V2_BASE = _v2(32, (16, 32, 48, 96, 112, 192), (1, 2, 2, 3, 5, 8))
 
 # (width, depth, image size) of tensorflow/tpu efficientnet_builder.py; trained and evaluated at that size
-_V1_COEFFICIENTS = {
+V1_COEFFICIENTS = {
     "b0": (1.0, 1.0, 224),
     "b1": (1.0, 1.1, 240),
     "b2": (1.1, 1.2, 260),
@@ -103,8 +107,8 @@ _V2_COEFFICIENTS = {
     "b3": (1.2, 1.4, 240, 300),
 }
 
-PUBLISHED: dict[str, Architecture] = {
-    **{f"efficientnet-{n}": scale_uniformly(_V1_B0, w, d, guard=True) for n, (w, d, _) in _V1_COEFFICIENTS.items()},
+EFFICIENTNETS: dict[str, Architecture] = {
+    **{f"efficientnet-{n}": scale_uniformly(_V1_B0, w, d, guard=True) for n, (w, d, _) in V1_COEFFICIENTS.items()},
     **{
         f"efficientnetv2-{n}": scale_uniformly(_V2_BASE, w, d, guard=False)
         for n, (w, d, _, _) in _V2_COEFFICIENTS.items()
@@ -114,17 +118,47 @@ PUBLISHED: dict[str, Architecture] = {
     "efficientnetv2-l": _v2(32, (32, 64, 96, 192, 224, 384, 640), (4, 7, 7, 10, 19, 25, 7)),
     "efficientnetv2-xl": _v2(32, (32, 64, 96, 192, 256, 512, 640), (4, 8, 8, 16, 24, 32, 8)),
 }
-"""The released networks by name."""
+"""The released EfficientNets by name."""
 
-IMAGE_SIZES: dict[str, ImageSizes] = {
-    **{f"efficientnet-{n}": ImageSizes(px, px) for n, (_, _, px) in _V1_COEFFICIENTS.items()},
+EFFICIENTNET_SIZES: dict[str, ImageSizes] = {
+    **{f"efficientnet-{n}": ImageSizes(px, px) for n, (_, _, px) in V1_COEFFICIENTS.items()},
     **{f"efficientnetv2-{n}": ImageSizes(train, eval_) for n, (_, _, train, eval_) in _V2_COEFFICIENTS.items()},
     "efficientnetv2-s": ImageSizes(300, 384),
     "efficientnetv2-m": ImageSizes(384, 480),
     "efficientnetv2-l": ImageSizes(384, 480),
     "efficientnetv2-xl": ImageSizes(384, 512),
 }
-"""The released networks' picture sizes (the code's; the paper's Table 6 has 380 for M and L)."""
+"""Their picture sizes (the code's; the paper's Table 6 has 380 for M and L)."""
+
+MNASNETS: dict[str, Architecture] = {
+    "mnasnet-a1": Architecture(
+        32,
+        (
+            Stage("mbconv", 3, 1, 1, 16, 1),
+            Stage("mbconv", 3, 2, 6, 24, 2),
+            Stage("mbconv", 5, 2, 3, 40, 3, 0.25),
+            Stage("mbconv", 3, 2, 6, 80, 4),
+            Stage("mbconv", 3, 1, 6, 112, 2, 0.25),
+            Stage("mbconv", 5, 2, 6, 160, 3, 0.25),
+            Stage("mbconv", 3, 1, 6, 320, 1),
+        ),
+        1280,
+    ),
+    "mnasnet-b1": Architecture(
+        32,
+        (
+            Stage("mbconv", 3, 1, 1, 16, 1),
+            Stage("mbconv", 3, 2, 3, 24, 3),
+            Stage("mbconv", 5, 2, 3, 40, 3),
+            Stage("mbconv", 5, 2, 6, 80, 3),
+            Stage("mbconv", 3, 1, 6, 96, 2),
+            Stage("mbconv", 5, 2, 6, 192, 4),
+            Stage("mbconv", 3, 1, 6, 320, 1),
+        ),
+        1280,
+    ),
+}
+"""The published MnasNets by name, for pictures of 224 px."""
 
 
 def training_aware_space(name: str, backbone: Architecture, layers: tuple[tuple[int, ...], ...]) -> SearchSpace:
@@ -185,7 +219,7 @@ SPACES: dict[str, SearchSpace] = {
     ),
     "efficientnet-b4": training_aware_space(
         "efficientnet-b4",
-        PUBLISHED["efficientnet-b4"],
+        EFFICIENTNETS["efficientnet-b4"],
         (
             (1, 2, 3),
             (2, 3, 4, 5, 6),

@@ -270,7 +270,7 @@ def _layers(stage: Stage | None) -> Word:
     """The stage as its sequence of layers; two networks are the same where these sequences are."""
     if stage is None:
         return ()
-    design = (stage.op, stage.kernel, stage.expand_ratio, stage.channels, stage.se_ratio)
+    design = (stage.op, stage.kernel, stage.expand_ratio, stage.channels, stage.se_ratio, stage.group_width)
     return ((*design, stage.stride), *[(*design, 1)] * (stage.layers - 1))
 
 

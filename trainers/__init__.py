@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.blocks import NetworkSettings
     from trainers.data import Data, load_data
-    from trainers.network import build_network
+    from trainers.network import build_network, published_settings
     from trainers.proxy import ProxyTask
     from trainers.recipe import Recipe
 
-__all__ = ["Data", "ProxyTask", "Recipe", "build_network", "load_data"]
+__all__ = ["Data", "NetworkSettings", "ProxyTask", "Recipe", "build_network", "load_data", "published_settings"]
 
 _HOMES = {
     "Data": "trainers.data",
+    "NetworkSettings": "trainers.blocks",
     "ProxyTask": "trainers.proxy",
     "Recipe": "trainers.recipe",
     "build_network": "trainers.network",
     "load_data": "trainers.data",
+    "published_settings": "trainers.network",
 }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.architecture import Stage
-from search_spaces.complexity import squeeze_width
+from search_spaces.complexity import inner_width, squeeze_width
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
 """The activations by name: EfficientNet's and MnasNet's."""
@@ -187,7 +187,9 @@ class StochasticDepth(nn.Module):
 class MBConv(nn.Module):
     """1x1 expansion, depthwise convolution with the stride, squeeze-excite, linear 1x1 projection.
 
-    The expansion is left out at expand_ratio 1; the input is added if shape and width are kept.
+    The expansion is left out at expand_ratio 1; the input is added if shape and width are kept. With groups
+    wider than one channel, and an inner width taken from the output, it is the block of RegNetZ, whose
+    expansion is always there.
 
     Args:
         in_channels: width of the input.
@@ -201,9 +203,10 @@ class MBConv(nn.Module):
         self, in_channels: int, stage: Stage, *, stride: int, survival: float, settings: NetworkSettings
     ) -> None:
         super().__init__()
-        inner, channels = in_channels * stage.expand_ratio, stage.channels
-        window = Window(stage.kernel, stride, groups=inner)
-        self.expand = ConvUnit(in_channels, inner, settings=settings) if stage.expand_ratio != 1 else nn.Identity()
+        inner, channels = inner_width(stage, in_channels), stage.channels
+        window = Window(stage.kernel, stride, groups=inner // stage.group_width)
+        expanded = stage.op == "regnet_z" or stage.expand_ratio != 1
+        self.expand = ConvUnit(in_channels, inner, settings=settings) if expanded else nn.Identity()
         self.depthwise = ConvUnit(inner, inner, window=window, settings=settings)
         self.squeeze_excite = _squeeze_excite(in_channels, stage, settings)
         self.project = ConvUnit(inner, channels, settings=settings, linear=True)
@@ -251,7 +254,53 @@ class FusedMBConv(nn.Module):
         return x + self.stochastic_depth(y) if self.residual else y
 
 
-BLOCKS: dict[str, type[MBConv] | type[FusedMBConv]] = {"mbconv": MBConv, "fused_mbconv": FusedMBConv}
+class RegNetYBlock(nn.Module):
+    """1x1, grouped convolution with the stride, squeeze-excite, linear 1x1, plus the shortcut, activation.
+
+    The shortcut is a linear 1x1 convolution with the stride where shape or width change (arXiv 2003.13678,
+    Figure 3 and section 4, with pycls' squeeze on the block's input width).
+
+    Args:
+        in_channels: width of the input.
+        stage: the stage it is a layer of; its stride is not looked at.
+        stride: of this layer.
+        survival: probability of keeping the residual branch in training.
+        settings: of the network.
+    """
+
+    def __init__(
+        self, in_channels: int, stage: Stage, *, stride: int, survival: float, settings: NetworkSettings
+    ) -> None:
+        super().__init__()
+        inner, channels = inner_width(stage, in_channels), stage.channels
+        window = Window(stage.kernel, stride, groups=inner // stage.group_width)
+        self.expand = ConvUnit(in_channels, inner, settings=settings)
+        self.grouped = ConvUnit(inner, inner, window=window, settings=settings)
+        self.squeeze_excite = _squeeze_excite(in_channels, stage, settings)
+        self.project = ConvUnit(inner, channels, settings=settings, linear=True)
+        self.stochastic_depth = StochasticDepth(survival)
+        changed = stride != 1 or in_channels != channels
+        strided = Window(stride=stride)
+        self.shortcut = (
+            ConvUnit(in_channels, channels, window=strided, settings=settings, linear=True)
+            if changed
+            else nn.Identity()
+        )
+        self.activation = ACTIVATIONS[settings.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, height, width) to (batch, channels, ceil(height / s), ceil(width / s))."""
+        y: Tensor = self.project(self.squeeze_excite(self.grouped(self.expand(x))))
+        z: Tensor = self.activation(self.shortcut(x) + self.stochastic_depth(y))
+        return z
+
+
+BLOCKS: dict[str, type[MBConv] | type[FusedMBConv] | type[RegNetYBlock]] = {
+    "mbconv": MBConv,
+    "fused_mbconv": FusedMBConv,
+    "regnet_y": RegNetYBlock,
+    "regnet_z": MBConv,
+}
 """The block of each op a stage can have."""
 
 
@@ -259,7 +308,7 @@ def _squeeze_excite(in_channels: int, stage: Stage, settings: NetworkSettings) -
     if not stage.se_ratio:
         return nn.Identity()
     squeeze = squeeze_width(in_channels, stage.se_ratio)  # a share of the block's input, not of the inner width
-    return SqueezeExcite(in_channels * stage.expand_ratio, squeeze, activation=settings.activation)
+    return SqueezeExcite(inner_width(stage, in_channels), squeeze, activation=settings.activation)
 
 
 def _check_survival(survival: float) -> None:

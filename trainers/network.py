@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
+from search_spaces.published import ACTIVATIONS
 from trainers.blocks import BLOCKS, ConvUnit, NetworkSettings, Window
 
 
@@ -39,9 +40,10 @@ class Network(nn.Module):
         self.architecture = architecture
         self.stem = ConvUnit(in_channels, architecture.stem_channels, window=Window(3, stride=2), settings=settings)
         self.stages = _stages(architecture, settings)
-        self.head = ConvUnit(architecture.stages[-1].channels, architecture.head_channels, settings=settings)
+        width, head = architecture.stages[-1].channels, architecture.head_channels
+        self.head = ConvUnit(width, head, settings=settings) if head else nn.Identity()
         self.dropout = nn.Dropout(settings.dropout)
-        self.classifier = nn.Linear(architecture.head_channels, num_classes)
+        self.classifier = nn.Linear(head or width, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch of pictures.
@@ -91,6 +93,21 @@ def build_network(
     network.to_empty(device=device)
     _initialise(network, generator)
     return network
+
+
+def published_settings(name: str) -> NetworkSettings:
+    """The activation and batch norm that a published network was published with.
+
+    V2: google/automl's (decay 0.9); V1 and MnasNet: tensorflow/tpu's (decay 0.99); RegNets: pycls' (torch's own).
+
+    Raises:
+        ValueError: no published network has that name.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"the network must be one of {', '.join(ACTIVATIONS)}; got {name!r}")
+    bn_momentum = 0.01 if name.startswith(("efficientnet-", "mnasnet")) else 0.1
+    bn_eps = 1e-5 if name.startswith("regnet") else 1e-3
+    return NetworkSettings(activation=ACTIVATIONS[name], bn_momentum=bn_momentum, bn_eps=bn_eps)
 
 
 def _stages(architecture: Architecture, settings: NetworkSettings) -> nn.Sequential:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -18,10 +17,12 @@ import torch
 from results.trial import Measurement
 from search_spaces import Architecture, cost
 from trainers.data import Data
+from trainers.devices import torch_device
 from trainers.network import Network, build_network
 from trainers.recipe import Recipe
-from trainers.timing import StepTime, time_steps
-from trainers.train import DeviceData, TrainingStep, accuracy, on_device, train_epochs
+from trainers.step_timer import StepTimer
+from trainers.timing import StepTime
+from trainers.train import DeviceData, accuracy, on_device, train_epochs
 
 
 class ProxyTask:
@@ -41,20 +42,17 @@ class ProxyTask:
     """
 
     def __init__(self, data: Data, recipe: Recipe, anchor: Architecture, *, device: str = "auto") -> None:
-        if device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"device must be auto, cpu or cuda; got {device!r}")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device must be there: torch finds no CUDA device here; choose cpu or auto")
+        torch_device(device)
         if recipe.batch_size > data.sizes["train"]:
             raise ValueError(
                 f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"
             )
         self.data, self.recipe, self.anchor, self.device = data, recipe, anchor, device
         self._on_device: DeviceData | None = None
-        self._anchor_step: TrainingStep | None = None
+        self._timer: StepTimer | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_on_device": None, "_anchor_step": None}
+        return {**self.__dict__, "_on_device": None, "_timer": None}
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides what is measured, as plain data; equal tasks have equal descriptions."""
@@ -64,7 +62,7 @@ class ProxyTask:
             "image_size": self.data.image_size,
             "recipe": asdict(self.recipe),
             "anchor": str(self.anchor),
-            "device": self._torch_device().type,
+            "device": torch_device(self.device).type,
         }
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Measurement]:
@@ -74,7 +72,7 @@ class ProxyTask:
             FloatingPointError: the training diverged.
             torch.OutOfMemoryError: the device's memory did not suffice.
         """
-        device = self._torch_device()
+        device = torch_device(self.device)
         if device.type == "cuda":
             torch.cuda.empty_cache()  # what the candidate before held
         if self._on_device is None:
@@ -91,30 +89,26 @@ class ProxyTask:
 
     def time_step(self, architecture: Architecture) -> StepTime:
         """The architecture's training step time over the anchor's, on this device; of a CPU, on one core."""
-        device = self._torch_device()
-        if self._on_device is None:
-            self._on_device = on_device(self.data, device)
-        images = self._on_device.normalised(self._on_device.train.images[: self.recipe.batch_size])
-        labels = self._on_device.train.labels[: self.recipe.batch_size]
-        if self._anchor_step is None:
-            self._anchor_step = TrainingStep(self._build(self.anchor, 0), self.recipe, device)
-        anchor, candidate = self._anchor_step, TrainingStep(self._build(architecture, 0), self.recipe, device)
-        with _one_thread() if device.type == "cpu" else nullcontext():
-            return time_steps(  # a learning rate of 0 costs the same time and never diverges
-                lambda: candidate(images, labels, 0.0),
-                lambda: anchor(images, labels, 0.0),
-                wait=torch.cuda.synchronize if device.type == "cuda" else lambda: None,
+        if self._timer is None:
+            self._timer = StepTimer(
+                self.anchor,
+                self.data.image_size,
+                self.recipe,
+                num_classes=len(self.data.class_names),
+                in_channels=self.data.in_channels,
+                device=self.device,
             )
+        return self._timer(architecture, self.data.image_size)
 
     def _build(self, architecture: Architecture, seed: int) -> Network:
         generator = torch.Generator().manual_seed(seed)
         network = build_network(architecture, len(self.data.class_names), self.data.in_channels, generator=generator)
-        return network.to(self._torch_device(), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return network.to(torch_device(self.device), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _measurement(
         self, architecture: Architecture, epoch: int, top1: float, step_time: StepTime, train_time_s: float
     ) -> Measurement:
-        device = self._torch_device()
+        device = torch_device(self.device)
         known = cost(
             architecture,
             self.data.image_size,
@@ -136,22 +130,3 @@ class ProxyTask:
             device=torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
             host=platform.node(),
         )
-
-    def _torch_device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for torch: several wait for each other, and so for whatever else the machine does.
-
-    It also makes S the same for a worker that has one core and for one that has them all.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -593,7 +593,7 @@ def test_describe_as_table_and_csv() -> None:
     assert table.code == 0
     head, *rows = table.out.splitlines()
     assert head.split() == [
-        "part", "op", "kernel", "stride", "expand_ratio", "se_ratio", "layers", "channels",
+        "part", "op", "kernel", "stride", "expand_ratio", "se_ratio", "group_width", "layers", "channels",
         "params", "macs", "activations", "output_size",
     ]  # fmt: skip
     assert [row.split()[0] for row in rows] == [
@@ -634,7 +634,7 @@ def test_a_broken_json_file_is_one_clear_line() -> None:
 
 def test_every_command_and_every_option_has_a_help_text() -> None:
     group: Any = typer.main.get_command(app)
-    assert set(group.commands) == {"search", "resume", "trials", "pareto", "describe"}
+    assert set(group.commands) == {"search", "resume", "trials", "pareto", "describe", "scale"}
     lacking = [name for name, command in group.commands.items() if not command.help]
     for command in (group, *group.commands.values()):
         lacking += [f"{command.name} {parameter.name}" for parameter in command.params if not parameter.help]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
+from typing import TypeVar
 
 import pytest
 import torch
@@ -14,13 +18,37 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import IMAGE_SIZES, PUBLISHED, Architecture, Cost, Stage, cost
-from trainers.blocks import ConvUnit, FusedMBConv, MBConv, NetworkSettings, SqueezeExcite, StochasticDepth, Window
-from trainers.network import Network, build_network
+from trainers.blocks import (
+    ConvUnit,
+    FusedMBConv,
+    MBConv,
+    NetworkSettings,
+    RegNetYBlock,
+    SqueezeExcite,
+    StochasticDepth,
+    Window,
+)
+from trainers.network import Network, build_network, published_settings
+
+Block = TypeVar("Block", MBConv, FusedMBConv, RegNetYBlock)
 
 SMALL = Architecture.parse(
     "stem_c8-fused_mbconv_k3_s1_e1_c8_n2_se0.25-fused_mbconv_k3_s2_e4_c16_n2"
     "-mbconv_k5_s2_e4_c24_n2_se0.25-mbconv_k3_s1_e1_c24_n1-head_c32"
 )
+SMALL_Y = Architecture.parse("stem_c8-regnet_y_k3_s2_e1_c12_n2_g4_se0.25-regnet_y_k3_s1_e2_c16_n2_g8_se0.25-head_c0")
+SMALL_Z = Architecture.parse("stem_c8-regnet_z_k3_s1_e4_c8_n2_g4_se0.25-regnet_z_k3_s2_e1_c16_n2_g8-head_c32")
+RELU = published_settings("regnety-200mf")
+SILU = NetworkSettings()
+
+
+def two_layers_a_stage(name: str) -> Architecture:
+    network = PUBLISHED[name]
+    return replace(network, stages=tuple(replace(s, layers=min(s.layers, 2)) for s in network.stages))
+
+
+SMALLEST = ("efficientnet-b0", "efficientnetv2-b0", "mnasnet-a1", "mnasnet-b1", "regnety-200mf", "regnetz-500mf")
+"""Of each family."""
 
 # trainable parameters and batch-norm statistics, the numbers google/automl's effnetv2_model_test.py pins
 WITH_STATISTICS = {
@@ -44,25 +72,41 @@ WITHOUT_BIASES = {
 }
 
 
-def stages(max_channels: int = 24) -> st.SearchStrategy[Stage]:
-    return st.builds(
-        Stage,
-        op=st.sampled_from(["mbconv", "fused_mbconv"]),
-        kernel=st.sampled_from([1, 3, 5, 7]),
-        stride=st.sampled_from([1, 2, 3]),
-        expand_ratio=st.integers(1, 6),
-        channels=st.integers(1, max_channels),
-        layers=st.integers(1, 3),
-        se_ratio=st.sampled_from([0.0, 0.1, 0.25, 0.5]),
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Maps this small are no work for two threads, which on a busy machine wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@st.composite
+def stages(draw: st.DrawFn, *ops: str) -> Stage:
+    """A stage of one of the ops, with groups that divide its inner width."""
+    op = draw(st.sampled_from(ops))
+    expand_ratio = draw(st.integers(1, 6))
+    group_width = draw(st.integers(1, 8)) if op.startswith("regnet") else 1
+    multiple = group_width // math.gcd(group_width, expand_ratio)
+    return Stage(
+        op=op,
+        kernel=draw(st.sampled_from([1, 3, 5, 7])),
+        stride=draw(st.sampled_from([1, 2, 3])),
+        expand_ratio=expand_ratio,
+        channels=multiple * draw(st.integers(1, 24 // multiple)),
+        layers=draw(st.integers(1, 3)),
+        se_ratio=draw(st.sampled_from([0.0, 0.1, 0.25, 0.5])),
+        group_width=group_width,
     )
 
 
-ARCHITECTURES = st.builds(
-    Architecture,
-    stem_channels=st.integers(1, 24),
-    stages=st.lists(stages(), min_size=1, max_size=4).map(tuple),
-    head_channels=st.integers(1, 32),
-)
+def architectures(*ops: str) -> st.SearchStrategy[Architecture]:
+    return st.builds(
+        Architecture,
+        stem_channels=st.integers(1, 24),
+        stages=st.lists(stages(*ops), min_size=1, max_size=4).map(tuple),
+        head_channels=st.just(0) | st.integers(1, 32),
+    )
 
 
 def on_meta(architecture: Architecture, num_classes: int = 1000, in_channels: int = 3, **options: str) -> Network:
@@ -72,7 +116,8 @@ def on_meta(architecture: Architecture, num_classes: int = 1000, in_channels: in
 
 @cache
 def published(name: str) -> Network:
-    return on_meta(PUBLISHED[name])
+    with torch.device("meta"):
+        return build_network(PUBLISHED[name], settings=published_settings(name))
 
 
 def count_params(network: nn.Module) -> int:
@@ -112,25 +157,31 @@ def randomise(network: nn.Module) -> None:
             nn.init.normal_(module.bias)
 
 
-def unit(x: Tensor, layer: ConvUnit, *, stride: int = 1, activate: bool = True) -> Tensor:
-    """Convolution, batch norm and SiLU written out, from a unit's weights."""
+def activated(x: Tensor, settings: NetworkSettings) -> Tensor:
+    return x * (x > 0) if settings.activation == "relu" else x / (1 + torch.exp(-x))
+
+
+def unit(
+    x: Tensor, layer: ConvUnit, settings: NetworkSettings = SILU, *, stride: int = 1, activate: bool = True
+) -> Tensor:
+    """Convolution, batch norm and activation written out, from a unit's weights."""
     weight, norm = layer.conv.weight, layer.norm
     groups = x.shape[1] // weight.shape[1]
     y = F.conv2d(x, weight, stride=stride, padding=(weight.shape[-1] - 1) // 2, groups=groups)
     mean, var, gamma, beta = (t[:, None, None] for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
-    y = (y - mean) / torch.sqrt(var + 1e-3) * gamma + beta
-    return y * torch.sigmoid(y) if activate else y
+    y = (y - mean) / torch.sqrt(var + settings.bn_eps) * gamma + beta
+    return activated(y, settings) if activate else y
 
 
-def gated(x: Tensor, layer: SqueezeExcite) -> Tensor:
+def gated(x: Tensor, layer: SqueezeExcite, settings: NetworkSettings = SILU) -> Tensor:
     pooled = F.adaptive_avg_pool2d(x, 1)
-    squeezed = F.silu(F.conv2d(pooled, layer.reduce.weight, layer.reduce.bias))
+    squeezed = activated(F.conv2d(pooled, layer.reduce.weight, layer.reduce.bias), settings)
     return x * torch.sigmoid(F.conv2d(squeezed, layer.restore.weight, layer.restore.bias))
 
 
-def block(kind: type[MBConv | FusedMBConv], text: str, in_channels: int, stride: int = 1) -> MBConv | FusedMBConv:
+def block(kind: type[Block], text: str, in_channels: int, stride: int = 1, settings: NetworkSettings = SILU) -> Block:
     stage = Architecture.parse(f"stem_c1-{text}-head_c1").stages[0]
-    made = kind(in_channels, stage, stride=stride, survival=1.0, settings=NetworkSettings())
+    made = kind(in_channels, stage, stride=stride, survival=1.0, settings=settings)
     randomise(made)
     return made.eval()
 
@@ -154,17 +205,37 @@ def test_macs_of_published_networks(name: str, image_size: int) -> None:
     assert macs_without_biases(published(name), image_size) == WITHOUT_BIASES[name, image_size]
 
 
-@settings(max_examples=40, deadline=None)
-@given(ARCHITECTURES, st.integers(8, 64), st.integers(1, 20), st.integers(1, 4), st.sampled_from(["symmetric", "same"]))
-def test_cost_is_that_of_the_built_network(
-    architecture: Architecture, image_size: int, num_classes: int, in_channels: int, padding: str
-) -> None:
+def check_cost(architecture: Architecture, image_size: int, num_classes: int, in_channels: int, padding: str) -> None:
     expected = cost(architecture, image_size, num_classes=num_classes, in_channels=in_channels)
     network = on_meta(architecture, num_classes, in_channels, padding=padding)
     assert counted(network, image_size, in_channels) == expected
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     biases = sum(m.bias.numel() for m in layers if m.bias is not None)  # all on maps of one position
     assert macs_without_biases(network, image_size, in_channels) == expected.macs - biases
+
+
+rest = (st.integers(8, 64), st.integers(1, 20), st.integers(1, 4), st.sampled_from(["symmetric", "same"]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(architectures("mbconv", "fused_mbconv", "regnet_y", "regnet_z"), *rest)
+def test_cost_is_that_of_the_built_network(
+    architecture: Architecture, image_size: int, num_classes: int, in_channels: int, padding: str
+) -> None:
+    check_cost(architecture, image_size, num_classes, in_channels, padding)
+
+
+@settings(max_examples=30, deadline=None)
+@given(architectures("regnet_y", "regnet_z"), *rest)
+def test_cost_is_that_of_the_built_regnet(
+    architecture: Architecture, image_size: int, num_classes: int, in_channels: int, padding: str
+) -> None:
+    check_cost(architecture, image_size, num_classes, in_channels, padding)
+
+
+@pytest.mark.parametrize("name", ["mnasnet-a1", "mnasnet-b1", "regnety-400mf", "regnetz-500mf", "regnetz-4.0gf"])
+def test_cost_of_published_networks_is_that_of_the_built_ones(name: str) -> None:
+    assert counted(published(name), 224, 3) == cost(PUBLISHED[name], 224)
 
 
 # ---- blocks
@@ -207,7 +278,61 @@ def test_fused_mbconv_without_expansion_is_one_convolution_and_an_activation(se:
     assert sum(isinstance(m, ConvUnit) for m in made.modules()) == 1
 
 
-@pytest.mark.parametrize(("kind", "op"), [(MBConv, "mbconv"), (FusedMBConv, "fused_mbconv")])
+@pytest.mark.parametrize("settings", [RELU, SILU], ids=["relu", "silu"])
+def test_regnet_y_of_kept_shape_and_width_written_out(settings: NetworkSettings) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 7, 7)
+    made = block(RegNetYBlock, "regnet_y_k3_s1_e1_c16_n1_g4_se0.25", 16, settings=settings)
+    y = unit(unit(x, made.expand, settings), made.grouped, settings)
+    y = unit(gated(y, made.squeeze_excite, settings), made.project, settings, activate=False)
+    torch.testing.assert_close(made(x), activated(x + y, settings))  # activated after the sum
+    assert made.grouped.conv.weight.shape == (16, 4, 3, 3)
+    assert not list(made.shortcut.parameters())
+
+
+@pytest.mark.parametrize(("in_channels", "stride"), [(12, 2), (24, 2), (12, 1)])
+def test_regnet_y_of_other_shape_or_width_written_out(in_channels: int, stride: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, in_channels, 7, 7)
+    made = block(RegNetYBlock, f"regnet_y_k5_s{stride}_e2_c24_n1_g6_se0.25", in_channels, stride, RELU)
+    y = unit(unit(x, made.expand, RELU), made.grouped, RELU, stride=stride)  # the 3x3 strides, not the first 1x1
+    y = unit(gated(y, made.squeeze_excite, RELU), made.project, RELU, activate=False)
+    shortcut = unit(x, made.shortcut, RELU, stride=stride, activate=False)
+    torch.testing.assert_close(made(x), activated(shortcut + y, RELU))
+    assert made.grouped.conv.weight.shape == (48, 6, 5, 5)  # 48 is twice the output's width, not the input's
+    assert made.squeeze_excite.reduce.out_channels == in_channels // 4  # of the block's input
+    assert made.shortcut.conv.weight.shape == (24, in_channels, 1, 1)
+
+
+def test_regnet_z_written_out() -> None:
+    torch.manual_seed(0)
+    settings = published_settings("regnetz-500mf")
+    x = torch.randn(2, 8, 7, 7)
+    made = block(MBConv, "regnet_z_k3_s1_e4_c8_n1_g4_se0.25", 8, settings=settings)
+    y = unit(unit(x, made.expand, settings), made.depthwise, settings)
+    y = unit(gated(y, made.squeeze_excite, settings), made.project, settings, activate=False)
+    torch.testing.assert_close(made(x), x + y)  # a linear sum
+    assert made.depthwise.conv.weight.shape == (32, 4, 3, 3)
+    assert made.squeeze_excite.reduce.out_channels == 2
+
+
+@pytest.mark.parametrize(("in_channels", "stride"), [(12, 2), (16, 2), (12, 1)])
+@pytest.mark.parametrize("expand_ratio", [1, 4])
+def test_regnet_z_of_other_shape_or_width_written_out(in_channels: int, stride: int, expand_ratio: int) -> None:
+    torch.manual_seed(0)
+    settings = published_settings("regnetz-500mf")
+    x = torch.randn(2, in_channels, 7, 7)
+    text = f"regnet_z_k3_s{stride}_e{expand_ratio}_c16_n1_g8_se0.25"
+    made = block(MBConv, text, in_channels, stride, settings)
+    y = unit(unit(x, made.expand, settings), made.depthwise, settings, stride=stride)
+    y = unit(gated(y, made.squeeze_excite, settings), made.project, settings, activate=False)
+    torch.testing.assert_close(made(x), y)  # no residual
+    inner = 16 * expand_ratio  # of the output's width; the first 1x1 is there at expansion 1 too
+    assert made.expand.conv.weight.shape == (inner, in_channels, 1, 1)
+    assert made.depthwise.conv.weight.shape == (inner, 8, 3, 3)
+
+
+@pytest.mark.parametrize(("kind", "op"), [(MBConv, "mbconv"), (FusedMBConv, "fused_mbconv"), (MBConv, "regnet_z")])
 @pytest.mark.parametrize("expand_ratio", [1, 4])
 @pytest.mark.parametrize(("in_channels", "stride", "expected"), [(8, 1, True), (8, 2, False), (4, 1, False)])
 def test_residual_only_where_shape_and_width_are_kept(kind, op, expand_ratio, in_channels, stride, expected) -> None:
@@ -221,22 +346,55 @@ def test_residual_only_where_shape_and_width_are_kept(kind, op, expand_ratio, in
     torch.testing.assert_close(made(x), x if expected else torch.zeros_like(made(x)))
 
 
-def test_only_squeeze_excite_and_classifier_have_biases() -> None:
-    network = build_network(SMALL, 5)
+@pytest.mark.parametrize(("architecture", "count"), [(SMALL, 9), (SMALL_Y, 9), (SMALL_Z, 5)], ids=["mb", "y", "z"])
+def test_only_squeeze_excite_and_classifier_have_biases(architecture: Architecture, count: int) -> None:
+    network = build_network(architecture, 5)
     with_bias = {n for n, m in network.named_modules() if getattr(m, "bias", None) is not None and "norm" not in n}
     expected = {n for n, _ in network.named_modules() if n.endswith((".reduce", ".restore"))} | {"classifier"}
     assert with_bias == expected
-    assert len(expected) == 9  # four blocks of SMALL have squeeze-excite
+    assert len(expected) == count  # two in each block with squeeze-excite: four of SMALL and SMALL_Y, two of SMALL_Z
 
 
-def test_batch_norm_and_activation_follow_the_settings() -> None:
-    network = on_meta(SMALL)
+@pytest.mark.parametrize("architecture", [SMALL, SMALL_Y, SMALL_Z], ids=["mb", "y", "z"])
+def test_batch_norm_and_activation_follow_the_settings(architecture: Architecture) -> None:
+    network = on_meta(architecture)
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     assert {(m.eps, m.momentum) for m in norms} == {(1e-3, 0.1)}
     with torch.device("meta"):
-        other = build_network(SMALL, settings=NetworkSettings(bn_eps=1e-5, bn_momentum=0.01, activation="relu"))
+        other = build_network(architecture, settings=NetworkSettings(bn_eps=1e-5, bn_momentum=0.01, activation="relu"))
     assert {(m.eps, m.momentum) for m in other.modules() if isinstance(m, nn.BatchNorm2d)} == {(1e-5, 0.01)}
     assert not any(isinstance(m, nn.SiLU) for m in other.modules())
+    activations = [sum(isinstance(m, kind) for m in n.modules()) for n, kind in ((network, nn.SiLU), (other, nn.ReLU))]
+    assert activations[0] == activations[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("prefix", "activation", "bn_momentum", "bn_eps"),
+    [
+        ("efficientnet-", "silu", 0.01, 1e-3),
+        ("efficientnetv2-", "silu", 0.1, 1e-3),
+        ("mnasnet-", "relu", 0.01, 1e-3),
+        ("regnety-", "relu", 0.1, 1e-5),
+        ("regnetz-", "silu", 0.1, 1e-5),
+    ],
+)
+def test_settings_that_networks_were_published_with(
+    prefix: str, activation: str, bn_momentum: float, bn_eps: float
+) -> None:
+    names = [name for name in PUBLISHED if name.startswith(prefix)]
+    assert (
+        len(names) == {"efficientnet-": 8, "efficientnetv2-": 8, "mnasnet-": 2, "regnety-": 12, "regnetz-": 2}[prefix]
+    )
+    expected = NetworkSettings(activation=activation, bn_momentum=bn_momentum, bn_eps=bn_eps)
+    assert {published_settings(name) for name in names} == {expected}
+
+
+def test_settings_of_an_unknown_network() -> None:
+    with pytest.raises(
+        ValueError, match=r"must be one of efficientnet-b0, .*regnetz-4\.0gf; got 'regnetz-5gf'$"
+    ) as caught:
+        published_settings("regnetz-5gf")
+    assert all(re.search(rf"\b{re.escape(name)}\b", str(caught.value)) for name in PUBLISHED)
 
 
 # ---- initial weights
@@ -268,6 +426,21 @@ def test_initial_weights() -> None:
             assert (tensor == 1).all()
         elif name.endswith(("bias", "running_mean", "num_batches_tracked")):
             assert (tensor == 0).all()
+
+
+def test_initial_weights_of_grouped_convolutions() -> None:
+    wide = Architecture.parse("stem_c64-regnet_y_k3_s1_e1_c256_n1_g32-regnet_z_k5_s1_e2_c128_n1_g16-head_c0")
+    network = build_network(wide, 10, generator=torch.Generator().manual_seed(0))
+    (y,), (z,) = network.stages
+    for weight, fan_out in (
+        (y.expand.conv.weight, 256),
+        (y.grouped.conv.weight, 9 * 32),  # the outputs of one group
+        (y.shortcut.conv.weight, 256),
+        (z.depthwise.conv.weight, 25 * 16),
+        (z.project.conv.weight, 128),
+    ):
+        std = math.sqrt(2 / fan_out)
+        assert weight.std().item() == pytest.approx(std, rel=5 / math.sqrt(2 * weight.numel()))
 
 
 def test_the_generator_decides_the_weights_and_nothing_else_is_drawn() -> None:
@@ -309,6 +482,26 @@ def test_stochastic_depth_is_on_the_residual_branch() -> None:
     x = torch.randn(64, 4, 4, 4)
     dropped = (made(x) == x).flatten(1).all(1)
     assert 0 < dropped.sum() < 64
+
+
+@pytest.mark.parametrize("in_channels", [8, 4])
+def test_stochastic_depth_of_regnet_y_is_before_the_sum_and_leaves_the_shortcut(in_channels: int) -> None:
+    torch.manual_seed(0)
+    stage = Stage("regnet_y", 3, 1, 1, 8, 1, group_width=4)
+    made = RegNetYBlock(in_channels, stage, stride=1, survival=0.5, settings=RELU)
+    x = torch.randn(64, in_channels, 4, 4)
+    with torch.no_grad():
+        y, shortcut = made(x), made.shortcut(x)  # batch norm in training: both of the same batch
+    dropped = (y == shortcut.clamp(min=0)).flatten(1).all(1)
+    assert 0 < dropped.sum() < 64
+
+
+def test_stochastic_depth_of_regnet_z_is_on_the_residual_branch() -> None:
+    torch.manual_seed(0)
+    stage = Stage("regnet_z", 3, 1, 2, 4, 1, group_width=4)
+    made = MBConv(4, stage, stride=1, survival=0.5, settings=NetworkSettings())
+    x = torch.randn(64, 4, 4, 4)
+    assert 0 < (made(x) == x).flatten(1).all(1).sum() < 64
 
 
 # ---- padding
@@ -353,10 +546,31 @@ def test_strided_kernel_3_pads_below_and_right_only_where_the_side_is_even(side:
 # ---- the whole
 
 
+def check_gradients(network: nn.Module) -> None:
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
-def test_gradients_reach_every_parameter_in_channels_last(padding: str) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "activation"),
+    [
+        (SMALL, "silu"),
+        (SMALL_Y, "relu"),
+        (SMALL_Z, "silu"),
+        (two_layers_a_stage("regnety-200mf"), "relu"),
+        (two_layers_a_stage("regnetz-500mf"), "silu"),
+    ],
+    ids=["mb", "y", "z", "regnety-200mf", "regnetz-500mf"],
+)
+def test_gradients_reach_every_parameter_in_channels_last(
+    architecture: Architecture, activation: str, padding: str
+) -> None:
     torch.manual_seed(0)
-    network = build_network(SMALL, 5, settings=NetworkSettings(padding=padding, dropout=0.2, survival=0.8))
+    settings = NetworkSettings(padding=padding, activation=activation, dropout=0.2, survival=0.8)
+    network = build_network(architecture, 5, settings=settings)
     network = network.to(memory_format=torch.channels_last)
     maps: list[Tensor] = []
     for module in [network.head, *(b for stage in network.stages for b in stage)]:
@@ -365,16 +579,49 @@ def test_gradients_reach_every_parameter_in_channels_last(padding: str) -> None:
     F.cross_entropy(logits, torch.arange(8) % 5).backward()
     assert logits.shape == (8, 5)
     assert all(m.is_contiguous(memory_format=torch.channels_last) for m in maps)
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().sum() > 0, name
+    check_gradients(network)
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_run_forward_and_backward_on_the_meta_device(name: str) -> None:
+    network, image_size = published(name).train(), IMAGE_SIZES[name].train
+    logits = network(torch.empty(2, 3, image_size, image_size, device="meta"))
+    assert logits.shape == (2, 1000)
+    logits.sum().backward()
+    for parameter_name, parameter in network.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.shape == parameter.shape, parameter_name
+    network.zero_grad()
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_smallest_of_each_family_train_on_pictures(name: str) -> None:
+    # four pictures: where maps are 1x1, batch norm turns two values into signs, and gradients vanish in rounding
+    torch.manual_seed(0)
+    network = build_network(PUBLISHED[name], 10, settings=published_settings(name))
+    logits = network(torch.randn(4, 3, 32, 32))
+    assert logits.shape == (4, 10)
+    assert logits.isfinite().all()
+    F.cross_entropy(logits, torch.arange(4)).backward()
+    check_gradients(network)
+
+
+def test_without_a_head_the_classifier_reads_the_last_stage() -> None:
+    torch.manual_seed(0)
+    network = build_network(SMALL_Y, 5, settings=RELU).eval()
+    x = torch.randn(2, 3, 32, 32)
+    assert not list(network.head.parameters())
+    assert network.classifier.in_features == 16
+    pooled = F.adaptive_avg_pool2d(network.stages(network.stem(x)), 1).flatten(1)
+    expected = F.linear(pooled, network.classifier.weight, network.classifier.bias)
+    torch.testing.assert_close(network(x), expected)
+
+
+@pytest.mark.parametrize("architecture", [SMALL, SMALL_Y, SMALL_Z], ids=["mb", "y", "z"])
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (31, 64)])
-def test_any_picture_size(size: tuple[int, int], padding: str) -> None:
-    network = build_network(SMALL, 3, 1, settings=NetworkSettings(padding=padding))
+def test_any_picture_size(architecture: Architecture, size: tuple[int, int], padding: str) -> None:
+    network = build_network(architecture, 3, 1, settings=NetworkSettings(padding=padding))
     assert network.train()(torch.randn(2, 1, *size)).shape == (2, 3)
     assert network.eval()(torch.randn(1, 1, *size)).isfinite().all()
 

@@ -125,7 +125,7 @@ def test_a_step_is_timed_on_one_thread_whatever_the_training_has(monkeypatch: py
             raise MemoryError
         return StepTime(1.0, 1.0, 1.0, 0.1, 0.1)
 
-    monkeypatch.setattr("trainers.proxy.time_steps", note)
+    monkeypatch.setattr("trainers.step_timer.time_steps", note)
     task = ProxyTask(made(), QUICK, SMALL, device="cpu")
     torch.set_num_threads(2)
     task.time_step(SMALL)
@@ -182,7 +182,7 @@ def test_pickles_its_arrays_and_nothing_of_the_device() -> None:
     assert len(sent) < size + 10_000
     assert b"torch" not in sent
     received = pickle.loads(sent)
-    assert (received._on_device, received._anchor_step) == (None, None)
+    assert (received._on_device, received._timer) == (None, None)
     assert task._on_device is not None  # the sender keeps its own
     assert curve(received) == expected
 

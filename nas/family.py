@@ -1,0 +1,221 @@
+"""A family of networks from one baseline: which members a request asks for, what they cost, and their files."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nas.networks import NamedNetwork
+from nas.scaling.fast import STRATEGIES, fast
+from nas.scaling.measured import MOST_GROWTH, measured
+from nas.scaling.nonuniform import MEMBERS, brought_down, nonuniform
+from nas.scaling.scaled import Scaled
+from nas.scaling.targets import Price, Target, check_met, reach
+from nas.scaling.uniform import PUBLISHED_BASES, Bases, compound, published_member
+from search_spaces import Architecture, cost
+from search_spaces.efficientnet import scale_uniformly
+
+RULES = ("nonuniform", "uniform", "fast", "measured")
+"""The scaling rules by name."""
+
+SPACES_OF_S = ("efficientnetv2-s", "efficientnet-b4")
+"""Spaces whose networks have the size of S; what is found in them is brought down before it is scaled up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyRequest:
+    """Which members, by which rule.
+
+    Args:
+        rule: one of `RULES`.
+        members: in the rule's own terms: s, m, l (non-uniform), the same or b0 to b7 (uniform), growths in macs
+            such as 4x (fast), or in step time (measured).
+        phi: exponents of the uniform rule.
+        targets: prices to meet.
+        bases: α, β, γ of the uniform rule.
+        guard: whether no width loses more than 10 % by rounding in the uniform rule.
+        strategy: of the fast rule, a name in `STRATEGIES`.
+
+    Raises:
+        ValueError: the rule or strategy is unknown, or the rule takes no such members.
+    """
+
+    rule: str = "nonuniform"
+    members: tuple[str, ...] = ()
+    phi: tuple[float, ...] = ()
+    targets: tuple[Target, ...] = ()
+    bases: Bases = PUBLISHED_BASES
+    guard: bool = True
+    strategy: str = "dWr"
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}; got {self.rule!r}")
+        if self.strategy not in STRATEGIES:
+            raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}; got {self.strategy!r}")
+        if self.phi and self.rule != "uniform":
+            raise ValueError(f"phi belongs to the uniform rule; the {self.rule} rule takes {_TERMS[self.rule]}")
+        if not (self.members or self.phi or self.targets):
+            if self.rule != "nonuniform":
+                raise ValueError(f"the {self.rule} rule needs to be told how large: {_TERMS[self.rule]}")
+            object.__setattr__(self, "members", tuple(MEMBERS))
+
+
+_TERMS = {
+    "nonuniform": "targets s, m, l, or a target in params, macs, activations, memory or step time",
+    "uniform": "targets s, m, l or b0 to b7, phi, or a target in params, macs, activations, memory or step time",
+    "fast": "targets such as 4x (growth in macs), or a target in params, macs, activations, memory or step time",
+    "measured": "targets such as 2x (growth in step time), or a target in params, macs, activations, memory or "
+    "step time",
+}
+_AS_B = {"s": "b4", "m": "b5", "l": "b7"}  # google/automl's comments on S, M and L name these coefficients
+
+
+def make_family(
+    base: Architecture, image_size: int, request: FamilyRequest, price_of: Callable[[str], Price]
+) -> list[Scaled]:
+    """The members asked for, in the order asked for.
+
+    Args:
+        base: the baseline.
+        image_size: of its pictures, in pixels.
+        request: which members.
+        price_of: metric -> its price, in the metric's unit; asked for where a target needs it.
+
+    Raises:
+        ValueError: a member is unknown, or a target cannot be met (says the nearest that can).
+    """
+    family = [_member(base, image_size, request, name) for name in request.members if request.rule != "measured"]
+    for phi in request.phi:
+        family.append(compound(base, image_size, phi, bases=request.bases, guard=request.guard))
+    by_step_time = [Target.parse("step_time", name) for name in request.members if request.rule == "measured"]
+    for target in (*by_step_time, *request.targets):
+        member = _targeted(base, image_size, request, target, price_of(target.metric))
+        family.append(replace(member, name=str(target)))
+    return family
+
+
+def _member(base: Architecture, image_size: int, request: FamilyRequest, name: str) -> Scaled:
+    if request.rule == "nonuniform":
+        return nonuniform(base, name, image_size=image_size)
+    if request.rule == "uniform":
+        member = published_member(base, image_size, _AS_B.get(name, name), guard=request.guard)
+        return replace(member, name=name)
+    growth = re.fullmatch(r"([0-9]*\.?[0-9]+)x", name)
+    if growth is None:
+        raise ValueError(f"a target of the fast rule must be a growth in macs such as 4x; got {name!r}")
+    return fast(base, image_size, float(growth[1]), given=STRATEGIES[request.strategy])
+
+
+def _targeted(base: Architecture, image_size: int, request: FamilyRequest, target: Target, price: Price) -> Scaled:
+    if request.rule == "measured":
+        return measured(base, image_size, target, price)
+    amount = target.amount(price(base, image_size))
+    if request.rule == "nonuniform":
+        members = [nonuniform(base, name, image_size=image_size) for name in MEMBERS]
+        prices = [price(m.architecture, m.image_size) for m in members]
+        check_met(target, amount, prices)
+        return min(zip(prices, members, strict=True), key=lambda pair: abs(pair[0] / amount - 1))[1]
+    grow: Callable[[float], Scaled]
+    if request.rule == "uniform":
+        grow = partial(compound, base, image_size, bases=request.bases, guard=request.guard)
+        return reach(grow, price, target, amount, most=10.0)
+    given = STRATEGIES[request.strategy]
+    return reach(lambda g: fast(base, image_size, math.exp(g), given=given), price, target, amount, most=MOST_GROWTH)
+
+
+def baseline_of(network: NamedNetwork, scale: str | None, image_size: int | None) -> tuple[Architecture, int, str]:
+    """The architecture and the image size that a family grows from, and a line that says so.
+
+    Args:
+        network: what was named.
+        scale: `s` brings a network of S's size down first, `base` takes it as it is; None is `s` for what was
+            found in a space of S's size, and `base` otherwise.
+        image_size: of the baseline's pictures; None is 224 for a network brought down, otherwise the size
+            the network was published or searched with, otherwise 224.
+    """
+    scale = scale or ("s" if network.space in SPACES_OF_S else "base")
+    if scale not in ("base", "s"):
+        raise ValueError(f"baseline scale must be base or s; got {scale!r}")
+    down = scale == "s"
+    architecture = brought_down(network.architecture) if down else network.architecture
+    known = None if down or network.image_sizes is None else network.image_sizes.eval
+    size = image_size or known or 224
+    how = "brought down from S's scale" if down else "as it is"
+    return architecture, size, f"baseline: {network.name}, {how}, at {size} px (--baseline-scale, --image-size)"
+
+
+def family_rows(
+    base: Architecture, image_size: int, family: Iterable[Scaled], *, num_classes: int, in_channels: int
+) -> list[dict[str, Any]]:
+    """A row for the baseline and for each member: name, image sizes, cost, stages, text, and the rules that acted."""
+    baseline = Scaled("baseline", base, image_size, image_size)
+    rows = []
+    for member in (baseline, *family):
+        found = cost(member.architecture, member.image_size, num_classes=num_classes, in_channels=in_channels)
+        rows.append(
+            {
+                "name": member.name,
+                "image_size": member.image_size,
+                "train_image_size": member.train_image_size,
+                **found._asdict(),
+                "stages": " ".join(f"{s.channels}x{s.layers}" for s in member.architecture.stages),
+                "architecture": str(member.architecture),
+                "rules": list(member.rules),
+            }
+        )
+    return rows
+
+
+def explanation(base: Architecture) -> list[dict[str, Any]]:
+    """Where the plain uniform rule and the non-uniform one differ, entry by entry, for S, M and L.
+
+    From V2-B0 this is what uniform scaling gets right and wrong of the released networks: an entry both rules
+    agree on is one value, another reads `uniform -> non-uniform`.
+    """
+    pairs = {}
+    for name, member in MEMBERS.items():
+        width = {"s": 1.4}.get(name, member.width)  # B4's; 1.36 is the non-uniform rule's own
+        plain = scale_uniformly(base, width, member.depth, guard=False)
+        pairs[name] = (plain, nonuniform(base, name).architecture)
+    rows = [_row("stem", {n: (a.stem_channels, b.stem_channels) for n, (a, b) in pairs.items()})]
+    for i in range(max(len(b.stages) for _, b in pairs.values())):
+        for field in ("channels", "layers"):
+            entries = {}
+            for name, both in pairs.items():
+                entries[name] = tuple(getattr(x.stages[i], field) if i < len(x.stages) else "none" for x in both)
+            rows.append(_row(f"stage {i + 1} {field}", entries))
+    rows.append(_row("head", {n: (a.head_channels, b.head_channels) for n, (a, b) in pairs.items()}))
+    return rows
+
+
+def _row(entry: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {"entry": entry} | {n: str(a) if a == b else f"{a} -> {b}" for n, (a, b) in values.items()}
+
+
+def write_members(folder: Path, rows: list[dict[str, Any]], *, rule: str) -> list[Path]:
+    """A JSON file for each member, which `nas describe` and the other commands take as input.
+
+    Raises:
+        FileExistsError: a file of that name says something else.
+        OSError: the folder cannot be written to.
+    """
+    texts = {}
+    for row in rows:
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", row["name"]).strip("-")
+        texts[folder / f"{name}.json"] = json.dumps({"rule": rule, **row}, indent=2) + "\n"
+    for path, text in texts.items():  # before anything is written
+        if path.exists() and path.read_text() != text:
+            raise FileExistsError(f"{path} holds another network; choose another folder with --out, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        partial_path = path.with_suffix(".partial")
+        partial_path.write_text(text)
+        partial_path.replace(path)
+    return list(texts)

@@ -1,0 +1,35 @@
+"""`Scaled`: what every scaling rule gives, an architecture with the picture sizes it goes with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from search_spaces import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """A member of a family.
+
+    Args:
+        name: such as `s`, or `phi 2`.
+        architecture: the network.
+        image_size: side of the pictures it is evaluated on, in pixels.
+        train_image_size: side of the (largest) pictures it is trained on.
+        rules: what was done to the baseline, a line each.
+    """
+
+    name: str
+    architecture: Architecture
+    image_size: int
+    train_image_size: int
+    rules: tuple[str, ...] = ()
+
+
+def check_factor(name: str, value: float, *, least: float = 0.0) -> None:
+    """Raise ValueError where a factor is not a finite number over `least` (or equal to it, where that is over 0)."""
+    if not (least <= value < math.inf) or value <= 0:
+        raise ValueError(
+            f"{name} must be a finite number {f'of at least {least:g}' if least else 'over 0'}; got {value}"
+        )
