@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from nas.evaluation import failure_of
 from nas.scaling.targets import Price, closed_form, shown
 from search_spaces import Architecture
 
@@ -48,20 +50,40 @@ class Prices:
         return closed_form(metric, num_classes=self.num_classes, in_channels=self.in_channels)
 
     def step_time(self, architecture: Architecture, image_size: int) -> StepTime:
-        """The training step over the baseline's, with its interval."""
-        return self._timer(architecture, image_size)
+        """The training step over the baseline's, with its interval.
+
+        Raises:
+            ValueError: the device's memory does not suffice.
+        """
+        with self._memory_errors(architecture, image_size):
+            return self._timer(architecture, image_size)
 
     def _step_time(self, architecture: Architecture, image_size: int) -> float:
         if (architecture, image_size) == (self.base, self.image_size):
             return self._base_seconds
-        ratio = self._timer(architecture, image_size).ratio
+        ratio = self.step_time(architecture, image_size).ratio
         self.say(f"step time {ratio:.3f}x at {image_size} px: {architecture}")
         return ratio * self._base_seconds
 
     def _peak_memory(self, architecture: Architecture, image_size: int) -> float:
-        found = self._timer.peak_memory_bytes(architecture, image_size)
+        with self._memory_errors(architecture, image_size):
+            found = self._timer.peak_memory_bytes(architecture, image_size)
         self.say(f"peak memory {shown('peak_memory', found)} at {image_size} px: {architecture}")
         return float(found)
+
+    @contextmanager
+    def _memory_errors(self, architecture: Architecture, image_size: int) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            failure = failure_of(error)
+            if failure.kind != "out_of_memory":
+                raise
+            raise ValueError(
+                f"a training step must fit into the device's memory; at {image_size} px and a batch of "
+                f"{self.batch_size} it does not ({failure.reason}). Choose a smaller batch size or target. "
+                f"The network was {architecture}"
+            ) from error
 
     @cached_property
     def _timer(self) -> StepTimer:
@@ -80,6 +102,6 @@ class Prices:
     @cached_property
     def _base_seconds(self) -> float:
         """The baseline's step, once for all, so that equal ratios are equal seconds."""
-        seconds = self._timer(self.base, self.image_size).anchor_seconds
+        seconds = self.step_time(self.base, self.image_size).anchor_seconds
         self.say(f"the baseline's step takes {shown('step_time', seconds)} on {self._timer.device}")
         return seconds

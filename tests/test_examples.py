@@ -113,3 +113,21 @@ def test_accel_nasbench_holds_b0_and_every_row(shared_data: Path, load_example: 
     )
     twice = table.groupby("architecture").size()
     assert Counter(twice) == {1: 4606, 2: 10}
+
+
+def test_a_family_by_every_rule() -> None:
+    done = run("scale_family")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "s: 384 px  21.5M params  8.37G macs  24x2 48x4 64x4 128x6 160x9 256x15"
+    assert [line.split()[0] for line in lines[-4:]] == ["4", "uniform", "fast", "measured"]
+
+
+def test_the_uniform_rules_factors_found_by_training() -> None:
+    done = run("scale_family", "--train", "--epochs", "1", "--step", "0.3")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *points = done.stdout.splitlines()[-4:]
+    assert head.split() == ["alpha", "beta", "gamma", "macs", "accuracy"]
+    accuracies = [float(point.split()[-1]) for point in points]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert sorted(point.split()[0] for point in points) == ["1.00", "1.60", "1.90"]

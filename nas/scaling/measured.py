@@ -76,7 +76,7 @@ def efficiencies(base: Architecture, image_size: int, price: Price) -> Efficienc
     ones = [1.0] * count
     deep = [tried(_grown(base, _only(i, 2.0, count), ones), image_size) for i in range(count)]
     wide = [tried(_grown(base, ones, _only(i, TRIAL_WIDTH, count)), image_size) for i in range(count)]
-    rates = [gain / paid for gain, paid in (*deep, *wide)]
+    rates = [gain / paid if gain else 0.0 for gain, paid in (*deep, *wide)]  # rounding may leave a stage as it is
     mean = sum(rates) / len(rates)
     tilt = [min(TILT[1], max(TILT[0], rate / mean)) for rate in rates]
     surplus = {}

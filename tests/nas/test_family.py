@@ -247,3 +247,23 @@ def test_which_baseline_a_network_gives() -> None:
 def test_a_request_from_python() -> None:
     assert FamilyRequest().members == ("s", "m", "l")
     assert FamilyRequest(targets=(Target("params", 2.0, True),)).members == ()
+
+
+@pytest.mark.parametrize("option", ["--target-step-time", "--target-peak-memory"])
+def test_a_step_that_does_not_fit_the_memory_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes.")
+
+    monkeypatch.setattr("trainers.step_timer.time_steps", full)
+    monkeypatch.setattr("trainers.step_timer.peak_memory_bytes", full)
+    with pytest.raises(ValueError, match=r"must fit into the device's memory; at 16 px and a batch of 2 it does not"):
+        scale(SMALL, "--rule", "fast", option, "2x", "--image-size", 16, "--batch-size", 2)
+
+
+def test_another_error_of_a_step_is_not_taken_for_full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("trainers.step_timer.time_steps", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        scale(SMALL, "--rule", "fast", "--target-step-time", "2x", "--image-size", 16, "--batch-size", 2)
