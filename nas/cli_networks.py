@@ -118,7 +118,16 @@ def scale(
     format: _FormatOption = Format.table,
 ) -> None:
     """Turn one network into a family: larger ones that cost what you say."""
-    from nas.family import FamilyRequest, baseline_of, explanation, family_rows, make_family, write_members
+    from nas.family import (
+        FamilyRequest,
+        baseline_of,
+        check_unmeasured,
+        explanation,
+        family_rows,
+        make_family,
+        off_target,
+        write_members,
+    )
     from nas.networks import find_network
     from nas.prices import Prices
 
@@ -146,6 +155,7 @@ def scale(
         print_rows(rows, format, columns=list(rows[0]), all_columns=list(rows[0]))
         return
     folder = out or Path("families") / f"{found.name}-{rule}"
+    check_unmeasured(folder, request)
     prices = Prices(
         base,
         size,
@@ -162,6 +172,8 @@ def scale(
             timed = prices.step_time(member.architecture, member.image_size)
             row |= {"step_time": timed.ratio, "step_time_low": timed.low, "step_time_high": timed.high}
             row["step_time_s"] = timed.seconds
+        for line in off_target(rows[1:], request):
+            typer.echo(line, err=True)
     columns = ["name", "image_size", "train_image_size", "params", "macs", "activations", "step_time", "stages"]
     names = list(dict.fromkeys(name for row in rows for name in row))
     print_rows(rows, format, columns=[c for c in columns if c in names], all_columns=names)

@@ -15,14 +15,17 @@ from nas.networks import NamedNetwork
 from nas.scaling.fast import STRATEGIES, fast
 from nas.scaling.measured import MOST_GROWTH, measured
 from nas.scaling.nonuniform import MEMBERS, brought_down, nonuniform
-from nas.scaling.scaled import Scaled
-from nas.scaling.targets import Price, Target, check_met, reach
+from nas.scaling.scaled import Scaled, brief
+from nas.scaling.targets import TOLERANCE, Price, Target, check_met, reach
 from nas.scaling.uniform import PUBLISHED_BASES, Bases, compound, published_member
 from search_spaces import Architecture, cost
 from search_spaces.efficientnet import scale_uniformly
 
 RULES = ("nonuniform", "uniform", "fast", "measured")
 """The scaling rules by name."""
+
+MEASURED = ("step_time", "peak_memory")
+"""The metrics that have to be measured."""
 
 SPACES_OF_S = ("efficientnetv2-s", "efficientnet-b4")
 """Spaces whose networks have the size of S; what is found in them is brought down before it is scaled up."""
@@ -165,7 +168,7 @@ def family_rows(
                 "image_size": member.image_size,
                 "train_image_size": member.train_image_size,
                 **found._asdict(),
-                "stages": " ".join(f"{s.channels}x{s.layers}" for s in member.architecture.stages),
+                "stages": brief(member.architecture),
                 "architecture": str(member.architecture),
                 "rules": list(member.rules),
             }
@@ -199,6 +202,53 @@ def _row(entry: str, values: dict[str, Any]) -> dict[str, Any]:
     return {"entry": entry} | {n: str(a) if a == b else f"{a} -> {b}" for n, (a, b) in values.items()}
 
 
+def member_file(folder: Path, name: str) -> Path:
+    """Where a member is written to."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.json"
+
+
+def measured_targets(request: FamilyRequest) -> list[Target]:
+    """The targets that take measurements to meet."""
+    targets = [*request.targets]
+    if request.rule == "measured":
+        targets += [Target.parse("step_time", name) for name in request.members]
+    return [target for target in targets if target.metric in MEASURED]
+
+
+def off_target(rows: list[dict[str, Any]], request: FamilyRequest) -> list[str]:
+    """A line for each member whose step time, measured once more, is off its target by more than is allowed.
+
+    Args:
+        rows: of the members, with `step_time` and `step_time_s`.
+        request: what was asked for.
+    """
+    lines = []
+    by_name = {row["name"]: row for row in rows}
+    for target in measured_targets(request):
+        if target.metric != "step_time":
+            continue
+        row = by_name[str(target)]
+        found = row["step_time"] if target.relative else row["step_time_s"]
+        if abs(found / target.value - 1) > TOLERANCE:
+            lines.append(
+                f"{target}: measured once more it is {row['step_time']:.3f}x ({row['step_time_low']:.3f} to "
+                f"{row['step_time_high']:.3f}); a quieter machine or a larger --batch-size would steady it"
+            )
+    return lines
+
+
+def check_unmeasured(folder: Path, request: FamilyRequest) -> None:
+    """Before minutes are spent on measuring a member: no file may be in its place, since two measurements differ.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    for target in measured_targets(request):
+        path = member_file(folder, str(target))
+        if path.exists():
+            raise FileExistsError(f"{path} is there already; choose another folder with --out, or remove it")
+
+
 def write_members(folder: Path, rows: list[dict[str, Any]], *, rule: str) -> list[Path]:
     """A JSON file for each member, which `nas describe` and the other commands take as input.
 
@@ -206,16 +256,13 @@ def write_members(folder: Path, rows: list[dict[str, Any]], *, rule: str) -> lis
         FileExistsError: a file of that name says something else.
         OSError: the folder cannot be written to.
     """
-    texts = {}
-    for row in rows:
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", row["name"]).strip("-")
-        texts[folder / f"{name}.json"] = json.dumps({"rule": rule, **row}, indent=2) + "\n"
+    texts = {member_file(folder, row["name"]): json.dumps({"rule": rule, **row}, indent=2) + "\n" for row in rows}
     for path, text in texts.items():  # before anything is written
         if path.exists() and path.read_text() != text:
             raise FileExistsError(f"{path} holds another network; choose another folder with --out, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
-        partial_path = path.with_suffix(".partial")
-        partial_path.write_text(text)
-        partial_path.replace(path)
+        unfinished = path.with_suffix(".partial")
+        unfinished.write_text(text)
+        unfinished.replace(path)
     return list(texts)

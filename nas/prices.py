@@ -9,12 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nas.evaluation import failure_of
-from nas.scaling.targets import Price, closed_form, shown
+from nas.scaling.scaled import brief
+from nas.scaling.targets import TOLERANCE, Price, closed_form, shown
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
     from trainers.step_timer import StepTimer
     from trainers.timing import StepTime
+
+
+PRECISION = TOLERANCE / 2
+"""How narrow a step time's interval should be: half of what a target allows."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,13 @@ class Prices:
         if (architecture, image_size) == (self.base, self.image_size):
             return self._base_seconds
         ratio = self.step_time(architecture, image_size).ratio
-        self.say(f"step time {ratio:.3f}x at {image_size} px: {architecture}")
+        self.say(f"step time {ratio:.3f}x at {image_size} px: {brief(architecture)}")
         return ratio * self._base_seconds
 
     def _peak_memory(self, architecture: Architecture, image_size: int) -> float:
         with self._memory_errors(architecture, image_size):
             found = self._timer.peak_memory_bytes(architecture, image_size)
-        self.say(f"peak memory {shown('peak_memory', found)} at {image_size} px: {architecture}")
+        self.say(f"peak memory {shown('peak_memory', found)} at {image_size} px: {brief(architecture)}")
         return float(found)
 
     @contextmanager
@@ -97,6 +102,7 @@ class Prices:
             num_classes=self.num_classes,
             in_channels=self.in_channels,
             device=self.device,
+            precision=PRECISION,
         )
 
     @cached_property

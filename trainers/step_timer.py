@@ -70,6 +70,7 @@ class StepTimer:
         in_channels: channels of a picture.
         device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
         blocks: pairs of blocks of steps behind each measurement.
+        precision: as in `time_steps`.
 
     Raises:
         ValueError: the device is unknown or not there.
@@ -85,9 +86,11 @@ class StepTimer:
         in_channels: int = 3,
         device: str = "auto",
         blocks: int = 9,
+        precision: float | None = None,
     ) -> None:
         self.device = torch_device(device)
-        self._recipe, self._num_classes, self._in_channels, self._blocks = recipe, num_classes, in_channels, blocks
+        self._recipe, self._num_classes, self._in_channels = recipe, num_classes, in_channels
+        self._blocks, self._precision = blocks, precision
         self._anchor = self._step(anchor, image_size)
 
     def __call__(self, architecture: Architecture, image_size: int) -> StepTime:
@@ -102,6 +105,7 @@ class StepTimer:
                 self._anchor,
                 wait=torch.cuda.synchronize if self.device.type == "cuda" else lambda: None,
                 blocks=self._blocks,
+                precision=self._precision,
             )
 
     def peak_memory_bytes(self, architecture: Architecture, image_size: int) -> int:

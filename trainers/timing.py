@@ -35,7 +35,13 @@ class StepTime(NamedTuple):
 
 
 def time_steps(
-    step: Step, anchor: Step, *, wait: Callable[[], object], blocks: int = 9, block_s: float = 0.04
+    step: Step,
+    anchor: Step,
+    *,
+    wait: Callable[[], object],
+    blocks: int = 9,
+    block_s: float = 0.04,
+    precision: float | None = None,
 ) -> StepTime:
     """Time one step against another.
 
@@ -45,17 +51,26 @@ def time_steps(
         wait: returns when the device is done with all that was asked of it.
         blocks: pairs of blocks; each pair gives one ratio.
         block_s: a block takes at least this long, one step or several.
+        precision: go on with more pairs until the interval is this narrow, relative to the ratio, or five times as
+            many have been timed.
     """
     counts = [_settle(s, wait, block_s) for s in (step, anchor)]
-    pairs = np.empty((blocks, 2))
-    for block in range(blocks):
-        order = (0, 1) if block % 2 == 0 else (1, 0)  # neither always follows the other
-        for which in order:
-            pairs[block, which] = _block((step, anchor)[which], counts[which], wait) / counts[which]
-    ratios = pairs[:, 0] / pairs[:, 1]
-    low, high = median_interval(ratios)
-    seconds, anchor_seconds = np.median(pairs, axis=0)
-    return StepTime(float(np.median(ratios)), low, high, float(seconds), float(anchor_seconds))
+    pairs: list[list[float]] = []
+    while True:
+        for block in range(blocks):
+            pair = [0.0, 0.0]
+            order = (0, 1) if block % 2 == 0 else (1, 0)  # neither always follows the other
+            for which in order:
+                pair[which] = _block((step, anchor)[which], counts[which], wait) / counts[which]
+            pairs.append(pair)
+        timed = np.array(pairs)
+        ratios = timed[:, 0] / timed[:, 1]
+        ratio = float(np.median(ratios))
+        low, high = median_interval(ratios)
+        if precision is None or high - low <= precision * ratio or len(pairs) >= 5 * blocks:
+            break
+    seconds, anchor_seconds = np.median(timed, axis=0)
+    return StepTime(ratio, low, high, float(seconds), float(anchor_seconds))
 
 
 def median_interval(samples: np.ndarray, *, draws: int = 1000) -> tuple[float, float]:

@@ -107,6 +107,8 @@ def tilted(
     rules = [
         f"stage {i}: layers x {d:.3g}, width x {w:.3g}" for i, (d, w) in enumerate(zip(depth, width, strict=True), 1)
     ]
+    if size > image_size:
+        rules.append(f"pictures of {size} px, whose macs are cheaper than those of layers and widths")
     return Scaled(f"growth {growth:.3g}", _grown(base, depth, width), size, size, tuple(rules))
 
 

@@ -33,3 +33,8 @@ def check_factor(name: str, value: float, *, least: float = 0.0) -> None:
         raise ValueError(
             f"{name} must be a finite number {f'of at least {least:g}' if least else 'over 0'}; got {value}"
         )
+
+
+def brief(architecture: Architecture) -> str:
+    """Channels x layers of each stage, for people."""
+    return " ".join(f"{stage.channels}x{stage.layers}" for stage in architecture.stages)

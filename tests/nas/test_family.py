@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nas.cli import app
-from nas.family import FamilyRequest, baseline_of, explanation
+from nas.family import FamilyRequest, baseline_of, explanation, off_target
 from nas.networks import NamedNetwork
 from nas.scaling.targets import Target
 from search_spaces import PUBLISHED, ImageSizes, cost
@@ -145,10 +145,25 @@ def test_step_times_are_measured_where_asked_for(monkeypatch: pytest.MonkeyPatch
     seconds = scale("efficientnetv2-b0", "--rule", "measured", "--target-step-time", "200ms", "--out", "ms")[1]
     assert seconds["name"] == "step_time 200ms"
     assert seconds["step_time_s"] == pytest.approx(0.2, rel=0.03)
+    with pytest.raises(FileExistsError, match=r"ms/step-time-200ms\.json is there already; choose another folder"):
+        scale("efficientnetv2-b0", "--rule", "measured", "--target-step-time", "200ms", "--out", "ms")
     memory = scale("efficientnetv2-b0", "--rule", "measured", "--target-peak-memory", "2x")[1]
     assert memory["activations"] == pytest.approx(2 * rows[0]["activations"], rel=0.03)
     with pytest.raises(ValueError, match=r"step_time 1\.05x is .*ms, and the nearest it reaches is "):
         scale("efficientnetv2-b0", "--target-step-time", "1.05x")
+
+
+def test_a_member_that_misses_its_step_time_when_measured_again_is_said() -> None:
+    row = {"name": "step_time 2x", "step_time": 2.1, "step_time_low": 2.0, "step_time_high": 2.2, "step_time_s": 0.21}
+    relative = FamilyRequest(rule="measured", members=("2x",))
+    assert off_target([row], relative) == [
+        "step_time 2x: measured once more it is 2.100x (2.000 to 2.200); a quieter machine or a larger --batch-size "
+        "would steady it"
+    ]
+    assert off_target([row | {"step_time": 2.05}], relative) == []
+    absolute = FamilyRequest(rule="fast", targets=(Target("step_time", 0.2, False), Target("params", 2.0, True)))
+    assert len(off_target([row | {"name": "step_time 200ms"}], absolute)) == 1
+    assert off_target([row | {"name": "step_time 200ms", "step_time_s": 0.205}], absolute) == []
 
 
 def test_a_step_time_of_a_small_network_is_really_measured() -> None:

@@ -127,3 +127,20 @@ def test_the_interval_is_a_function_of_the_samples() -> None:
     assert (low, high) == median_interval(samples)
     assert samples.min() <= low <= np.median(samples) <= high <= samples.max()
     assert median_interval(np.full(9, 1.5)) == (1.5, 1.5)
+
+
+def test_pairs_are_added_until_the_interval_is_narrow(clock: Clock) -> None:
+    def timed(precision: float | None, *costs_s: float) -> tuple[int, StepTime]:
+        clock.calls.clear()
+        found = time_steps(
+            clock.step("a", *costs_s), clock.step("b", 0.1), wait=nothing, blocks=5, block_s=0.1, precision=precision
+        )
+        return clock.calls.count("b"), found
+
+    noisy = [0.2, 0.2, 0.2, *(0.1 + 0.2 * (i % 2) for i in range(8)), 0.2]  # settles after 11 calls
+    without, rough = timed(None, *noisy)
+    with_precision, fine = timed(0.01, *noisy)
+    assert with_precision > without
+    assert fine.high - fine.low <= 0.01 * fine.ratio < rough.high - rough.low
+    forever, _ = timed(0.01, *(0.1 + 0.2 * (i % 2) for i in range(1000)))
+    assert forever <= without + 4 * 5  # five times as many pairs, and no more
