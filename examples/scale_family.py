@@ -13,13 +13,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from functools import cache
 
 from nas.scaling.fast import fast
 from nas.scaling.measured import measured
 from nas.scaling.nonuniform import MEMBERS, nonuniform
 from nas.scaling.scaled import Scaled
-from nas.scaling.targets import Target, closed_form
+from nas.scaling.targets import Target, closed_form, reach
 from nas.scaling.uniform import compound, grid_search, macs_of
 from search_spaces import PUBLISHED, SPACES, Architecture, cost
 
@@ -43,12 +44,17 @@ def family() -> None:
 
 def at_equal_macs(times: float = 4.0) -> None:
     """Print what each rule makes of the same macs."""
-    macs = closed_form("macs")
-    print(f"{times:g} times the macs:")
-    print(f"  uniform  {line(compound(BASE, IMAGE_SIZE, 1.8))}")
-    print(f"  fast     {line(fast(BASE, IMAGE_SIZE, times))}")
-    # with the step time as the price (nas.prices.Prices), this is the rule that knows the device
-    print(f"  measured {line(measured(BASE, IMAGE_SIZE, Target('macs', times, True), macs))}")
+    macs, target = closed_form("macs"), Target("macs", times, True)
+    amount = target.amount(macs(BASE, IMAGE_SIZE))
+    # with the step time as the price (nas.prices.Prices), the last is the rule that knows the device
+    members = {
+        "uniform": reach(lambda phi: compound(BASE, IMAGE_SIZE, phi), macs, target, amount, most=10.0),
+        "fast": reach(lambda growth: fast(BASE, IMAGE_SIZE, math.exp(growth)), macs, target, amount, most=7.0),
+        "measured": measured(BASE, IMAGE_SIZE, target, macs),
+    }
+    print(f"{times:g} times the macs, within 3 %:")
+    for rule, member in members.items():
+        print(f"  {rule:8} {line(member)}")
 
 
 def find_factors(epochs: int, step: float) -> None:

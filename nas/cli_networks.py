@@ -10,7 +10,9 @@ import typer
 from nas.show import Format, print_json, print_rows, print_table
 
 if TYPE_CHECKING:
+    from nas.networks import NamedNetwork
     from nas.scaling.targets import Target
+    from nas.scaling.uniform import Bases
     from search_spaces import PartCost
 
 # Modules that load numpy, pandas or torch are imported inside the commands, so that --help is quick.
@@ -25,8 +27,12 @@ _Network = Annotated[
 _Trial = Annotated[
     int | None, typer.Option(min=0, help="Which trial of the run. Default: the one of the highest reward.")
 ]
-_NumClasses = Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")]
-_InChannels = Annotated[int, typer.Option(min=1, help="Channels of a picture.")]
+_NumClasses = Annotated[
+    int | None, typer.Option(min=1, help="Outputs of the classifier. Default: the run's or the file's, else 1000.")
+]
+_InChannels = Annotated[
+    int | None, typer.Option(min=1, help="Channels of a picture. Default: the run's or the file's, else 3.")
+]
 _FormatOption = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
 _Targets = typer.Option(
     help="Members, in the rule's terms: s,m,l (nonuniform, the default; uniform), b1,b4 (uniform), "
@@ -41,8 +47,8 @@ def describe(
         int | None,
         typer.Option(min=1, help="Pixels. Default: the size it was published, scaled or searched with, else 224."),
     ] = None,
-    num_classes: _NumClasses = 1000,
-    in_channels: _InChannels = 3,
+    num_classes: _NumClasses = None,
+    in_channels: _InChannels = None,
     format: _FormatOption = Format.table,
 ) -> None:
     """Show what an architecture is and costs, stage by stage."""
@@ -51,7 +57,7 @@ def describe(
 
     found = find_network(network, trial)
     size = image_size or (found.image_sizes.eval if found.image_sizes else 224)
-    shape = {"num_classes": num_classes, "in_channels": in_channels}
+    shape = _shape(found, num_classes, in_channels)
     rows = [_part_row(part) for part in part_costs(found.architecture, size, **shape)]
     total = cost(found.architecture, size, **shape)
     if format is Format.json:
@@ -97,17 +103,24 @@ def scale(
             "brought down, or not known.",
         ),
     ] = None,
-    strategy: Annotated[str, typer.Option(help="Of the fast rule: d, w, r, dw, wr, dr, dwr or dWr.")] = "dWr",
-    bases: Annotated[str, typer.Option(help="Of the uniform rule: alpha,beta,gamma.")] = "1.2,1.1,1.15",
+    strategy: Annotated[
+        str | None, typer.Option(help="Of the fast rule: d, w, r, dw, wr, dr, dwr or dWr (the default).")
+    ] = None,
+    bases: Annotated[
+        str | None, typer.Option(help="Of the uniform rule: alpha,beta,gamma. Default: 1.2,1.1,1.15.")
+    ] = None,
     guard: Annotated[
-        bool,
-        typer.Option(help="Uniform rule: no width loses more than 10 % by rounding (V1's code; V2's has no such)."),
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--guard/--no-guard",
+            help="Uniform rule: no width loses more than 10 % by rounding (V1's code, the default; V2's has no such).",
+        ),
+    ] = None,
     step_time: Annotated[bool, typer.Option("--step-time", help="Measure every member's training step.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in the step that is measured.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=2, help="Pictures in the step that is measured.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; where steps are measured.")] = "auto",
-    num_classes: _NumClasses = 1000,
-    in_channels: _InChannels = 3,
+    num_classes: _NumClasses = None,
+    in_channels: _InChannels = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show where the plain uniform rule differs from S, M and L, and stop.")
     ] = False,
@@ -118,16 +131,7 @@ def scale(
     format: _FormatOption = Format.table,
 ) -> None:
     """Turn one network into a family: larger ones that cost what you say."""
-    from nas.family import (
-        FamilyRequest,
-        baseline_of,
-        check_unmeasured,
-        explanation,
-        family_rows,
-        make_family,
-        off_target,
-        write_members,
-    )
+    from nas.family import FamilyRequest, baseline_of, explanation, grow, member_file, off_target
     from nas.networks import find_network
     from nas.prices import Prices
 
@@ -149,39 +153,41 @@ def scale(
     )
     found = find_network(network, trial)
     base, size, line = baseline_of(found, baseline_scale, image_size)
-    typer.echo(line, err=True)
+    _say(line)
     if explain:
+        _say("an entry on which the plain uniform rule and the non-uniform one differ reads uniform -> non-uniform")
         rows = explanation(base)
         print_rows(rows, format, columns=list(rows[0]), all_columns=list(rows[0]))
         return
     folder = out or Path("families") / f"{found.name}-{rule}"
-    check_unmeasured(folder, request)
-    prices = Prices(
-        base,
-        size,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        batch_size=batch_size,
-        device=device,
-        say=lambda text: typer.echo(text, err=True),
-    )
-    family = make_family(base, size, request, prices)
-    rows = family_rows(base, size, family, num_classes=num_classes, in_channels=in_channels)
-    if step_time or target_step_time or (rule == "measured" and targets):
-        for row, member in zip(rows[1:], family, strict=True):
-            timed = prices.step_time(member.architecture, member.image_size)
-            row |= {"step_time": timed.ratio, "step_time_low": timed.low, "step_time_high": timed.high}
-            row["step_time_s"] = timed.seconds
-        for line in off_target(rows[1:], request):
-            typer.echo(line, err=True)
-    columns = ["name", "image_size", "train_image_size", "params", "macs", "activations", "step_time", "stages"]
+    shape = _shape(found, num_classes, in_channels)
+    prices = Prices(base, size, **shape, batch_size=batch_size, device=device, say=_say)
+    rows = list(grow(base, size, request, prices, folder, step_time=step_time))
     names = list(dict.fromkeys(name for row in rows for name in row))
-    print_rows(rows, format, columns=[c for c in columns if c in names], all_columns=names)
-    if format is Format.table:
-        for row in rows[1:]:
-            typer.echo(f"{row['name']}: {'; '.join(row['rules'])}", err=True)
-    for path in write_members(folder, rows[1:], rule=rule):
-        typer.echo(f"wrote {path}", err=True)
+    print_rows(rows, format, columns=[c for c in _FAMILY_COLUMNS if c in names], all_columns=names)
+    for row in rows[1:]:
+        if format is Format.table:
+            _say(f"{row['name']}: {'; '.join(row['rules'])}")
+        _say(f"wrote {member_file(folder, row['name'])}")
+    for line in off_target(rows[1:], request):
+        _say(line)
+
+
+_FAMILY_COLUMNS = (
+    "name", "image_size", "train_image_size", "params", "macs", "activations", "step_time", "stages",
+)  # fmt: skip
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _shape(network: NamedNetwork, num_classes: int | None, in_channels: int | None) -> dict[str, int]:
+    """Classes and channels: those asked for, else those the network was searched or scaled for, else ImageNet's."""
+    return {
+        "num_classes": num_classes or network.num_classes or 1000,
+        "in_channels": in_channels or network.in_channels or 3,
+    }
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -201,12 +207,14 @@ def _targets(asked: dict[str, str]) -> tuple[Target, ...]:
     return tuple(Target.parse(metric, text) for metric, texts in asked.items() for text in _split(texts))
 
 
-def _bases(text: str) -> Any:
+def _bases(text: str | None) -> Bases | None:
     from nas.scaling.uniform import Bases
 
+    if text is None:
+        return None
     values = _numbers("bases", text)
-    if len(values) != 3 or min(values) < 1:
-        raise ValueError(f"bases must be three numbers of at least 1, alpha,beta,gamma; got {text!r}")
+    if len(values) != 3:
+        raise ValueError(f"bases must be three numbers, alpha,beta,gamma; got {text!r}")
     return Bases(*values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import IMAGE_SIZES, PUBLISHED, Architecture, ImageSizes, read_architecture
+from search_spaces.architecture import checked_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,16 @@ class NamedNetwork:
         architecture: the network.
         image_sizes: it is trained and evaluated on; None where nothing says so.
         space: name of the search space it was found in; None where it was not.
+        num_classes: of the task it was searched or scaled for; None where nothing says so.
+        in_channels: of that task's pictures.
     """
 
     name: str
     architecture: Architecture
     image_sizes: ImageSizes | None = None
     space: str | None = None
+    num_classes: int | None = None
+    in_channels: int | None = None
 
 
 def find_network(text: str, trial: int | None = None) -> NamedNetwork:
@@ -43,9 +49,12 @@ def find_network(text: str, trial: int | None = None) -> NamedNetwork:
     path = Path(text)
     if text in PUBLISHED:
         found = NamedNetwork(text, PUBLISHED[text], IMAGE_SIZES[text])
+    elif not text.strip() or text.startswith("stem_"):
+        mark = hashlib.blake2b(text.encode(), digest_size=3).hexdigest()  # two texts' families have two folders
+        found = NamedNetwork(f"network-{mark}", read_architecture(text, PUBLISHED))
     elif path.is_dir():
         return _of_run(path, trial)
-    elif not text.startswith("stem_") and path.is_file():
+    elif path.is_file():
         found = _of_file(path)
     else:
         found = NamedNetwork("network", read_architecture(text, PUBLISHED))
@@ -57,30 +66,34 @@ def find_network(text: str, trial: int | None = None) -> NamedNetwork:
 def _of_file(path: Path) -> NamedNetwork:
     try:
         content = path.read_text().strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must hold an architecture as text or JSON; it is no text: {error}") from error
-    if not content.startswith("{"):
-        return NamedNetwork(path.stem, read_architecture(content, PUBLISHED), IMAGE_SIZES.get(content))
-    try:
+        if not content.startswith("{"):
+            return NamedNetwork(path.stem, read_architecture(content, PUBLISHED), IMAGE_SIZES.get(content))
         data = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} must hold an architecture as text or JSON; it is no JSON: {error}") from error
-    if "architecture" not in data:
+        if "architecture" in data:
+            return _of_member(path.stem, data)
         return NamedNetwork(path.stem, Architecture.from_json(data))
-    try:
-        return _of_member(path.stem, data)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} must be as `nas scale` writes it: {error}") from error
+    except (TypeError, ValueError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise ValueError(
+            f"{path} must hold a published name, an architecture as text or JSON, or what `nas scale` writes: {error}"
+        ) from error
 
 
 def _of_member(name: str, data: Mapping[str, Any]) -> NamedNetwork:
-    missing = [key for key in ("image_size", "train_image_size") if not isinstance(data.get(key), int)]
-    if missing or not isinstance(data["architecture"], str):
-        raise ValueError(f"architecture must be a text, and {', '.join(missing) or 'image sizes'} whole numbers")
+    if not isinstance(data["architecture"], str):
+        raise ValueError(f"architecture must be a text; got {data['architecture']!r}")
+    for key in ("image_size", "train_image_size"):
+        checked_count(key, data.get(key))
+    for key in ("num_classes", "in_channels"):
+        if key in data:
+            checked_count(key, data[key])
     sizes = ImageSizes(data["train_image_size"], data["image_size"])
-    if min(sizes) < 1:
-        raise ValueError(f"image sizes must be at least 1; got {min(sizes)}")
-    return NamedNetwork(name, Architecture.parse(data["architecture"]), sizes)
+    return NamedNetwork(
+        name,
+        Architecture.parse(data["architecture"]),
+        sizes,
+        num_classes=data.get("num_classes"),
+        in_channels=data.get("in_channels"),
+    )
 
 
 def _of_run(folder: Path, trial: int | None) -> NamedNetwork:
@@ -100,4 +113,6 @@ def _of_run(folder: Path, trial: int | None) -> NamedNetwork:
     architecture = Architecture.parse(str(rows["architecture"].iloc[0]))
     size = store.configuration.get("columns", {}).get("image_size")  # a store written from Python may not say
     sizes = None if size is None else ImageSizes(int(size), int(size))
-    return NamedNetwork(name, architecture, sizes, str(store.configuration["space"]["name"]))
+    task = store.configuration.get("identity", {}).get("task", {})
+    shape = {key: task.get(key) for key in ("num_classes", "in_channels")}
+    return NamedNetwork(name, architecture, sizes, str(store.configuration["space"]["name"]), **shape)

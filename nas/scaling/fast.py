@@ -52,6 +52,10 @@ STRATEGIES: dict[str, Shares] = {
 """The paper's strategies by their names; dwr is uniform compound scaling, dWr fast compound scaling."""
 
 
+MOST_TIMES = 2.0**32
+"""The largest growth in macs that is taken."""
+
+
 class Factors(NamedTuple):
     """What to multiply a network's depth, width and resolution with."""
 
@@ -64,9 +68,9 @@ def factors(s: float, given: Shares) -> Factors:
     """s^e_d, s^(e_w / 2), s^(e_r / 2): together s times the macs (Table 2).
 
     Raises:
-        ValueError: s is not positive and finite, or the shares are not at least 0 and 1 together.
+        ValueError: s is not positive, or beyond `MOST_TIMES`, or the shares are not at least 0 and 1 together.
     """
-    check_factor("s", s)
+    check_factor("s", s, most=MOST_TIMES)
     if min(given) < 0 or abs(sum(given) - 1) > 1e-9:
         raise ValueError(f"shares must be at least 0 and sum to 1; got {tuple(given)}")
     return Factors(s**given.depth, s ** (given.width / 2), s ** (given.resolution / 2))
@@ -90,7 +94,7 @@ def fast(base: Architecture, image_size: int, s: float, *, given: Shares = STRAT
     head = to_eight(base.head_channels, width) if base.head_channels else 0
     scaled = Architecture(to_eight(base.stem_channels, width), stages, head)
     size = to_four(image_size, resolution)
-    return Scaled(f"{s:g}x", scaled, size, size, rules)
+    return Scaled(f"{s:.10g}x", scaled, size, size, rules)
 
 
 def to_eight(channels: int, factor: float) -> int:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from nas.scaling.fast import to_eight, to_four
 from nas.scaling.scaled import Scaled
-from nas.scaling.targets import TOLERANCE, Price, Priced, Target, approach, check_met
+from nas.scaling.targets import TOLERANCE, Price, Priced, Target, approach, check_met, confirmed
 from search_spaces import Architecture, cost
 from search_spaces.regnet import resized
 
@@ -39,6 +39,10 @@ LEAST_SURPLUS = 0.01
 
 MOST_GROWTH = math.log(1024)
 """The largest growth that is tried."""
+
+
+MOST_STEPS = 40
+"""How many single layers and widths may be added at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +138,13 @@ def measured(
     Raises:
         ValueError: the target is below the baseline, or cannot be met; says what can.
     """
-    amount = target.amount(price(base, image_size))
+    of_base = price(base, image_size)
+    amount = target.amount(of_base)
+    if amount < of_base * (1 - TOLERANCE):
+        check_met(target, amount, [of_base])
     efficiency = efficiency or efficiencies(base, image_size, price)
     seen = approach(lambda g: tilted(base, image_size, g, efficiency, alpha=alpha), price, amount, most=MOST_GROWTH)
-    below = [p for p in seen if p.price <= amount]
+    below = [p for p in seen if amount / 2 < p.price <= amount]  # what is farther is more than rounding
     if abs(seen[0].price / amount - 1) > TOLERANCE and below:
         seen = _in_single_steps(below[0], base, efficiency, price, amount) + seen
     check_met(target, amount, [p.price for p in seen])
@@ -162,10 +169,11 @@ def _in_single_steps(
         grown = float(getattr(network.stages[i], field) / getattr(base.stages[i], field))
         return worths[field][i] / grown
 
-    while steps and abs(found[-1].price / amount - 1) > TOLERANCE:
+    while steps and abs(found[-1].price / amount - 1) > TOLERANCE and len(found) <= MOST_STEPS:
         best = max(steps, key=worth)
         larger = _stepped(network, *best)
-        asked = price(larger, start.member.image_size) if larger != network else math.inf
+        size = start.member.image_size
+        asked = math.inf if larger == network else confirmed(price, larger, size, amount, TOLERANCE)
         if asked > amount * (1 + TOLERANCE):
             steps.remove(best)
             continue

@@ -27,12 +27,12 @@ class Scaled:
     rules: tuple[str, ...] = ()
 
 
-def check_factor(name: str, value: float, *, least: float = 0.0) -> None:
-    """Raise ValueError where a factor is not a finite number over `least` (or equal to it, where that is over 0)."""
-    if not (least <= value < math.inf) or value <= 0:
-        raise ValueError(
-            f"{name} must be a finite number {f'of at least {least:g}' if least else 'over 0'}; got {value}"
-        )
+def check_factor(name: str, value: float, *, least: float = 0.0, most: float = math.inf) -> None:
+    """Raise ValueError where a factor is not a finite number over 0, from `least` to `most`."""
+    if not (least <= value <= most) or not 0 < value < math.inf:
+        lower = f"of at least {least:g}" if least else "over 0"
+        upper = "" if most == math.inf else f" and at most {most:g}"
+        raise ValueError(f"{name} must be a finite number {lower}{upper}; got {value}")
 
 
 def brief(architecture: Architecture) -> str:

@@ -30,6 +30,13 @@ PUBLISHED_BASES = Bases()
 """What EfficientNet's grid search found on B0: α = 1.2, β = 1.1, γ = 1.15 (α·β²·γ² = 1.92)."""
 
 
+MOST_PHI = 32
+"""2^32 times the resources; beyond lies only what cannot be written down."""
+
+MOST_BASE = 4
+"""The largest of α, β and γ that is taken: from 4 on, one doubling of the resources would be spent many times."""
+
+
 def compound(
     base: Architecture, image_size: int, phi: float, *, bases: Bases = PUBLISHED_BASES, guard: bool = True
 ) -> Scaled:
@@ -42,14 +49,17 @@ def compound(
         guard: no width loses more than 10 % by rounding (V1's code; V2's has no such guard).
 
     Raises:
-        ValueError: phi is negative or not finite.
+        ValueError: phi or one of the bases is out of its range.
     """
-    if not 0 <= phi < float("inf"):
-        raise ValueError(f"phi must be a finite number of at least 0; got {phi}")
+    if not 0 <= phi <= MOST_PHI:
+        raise ValueError(f"phi must be a number from 0 to {MOST_PHI}; got {phi}")
+    for name, base_of in bases._asdict().items():
+        if not 1 <= base_of <= MOST_BASE:
+            raise ValueError(f"{name} must be a number from 1 to {MOST_BASE}; got {base_of}")
     depth, width, resolution = bases.alpha**phi, bases.beta**phi, bases.gamma**phi
     rules = (f"depth x {depth:.3g}", f"width x {width:.3g}", f"image size x {resolution:.3g}")
     size = to_four(image_size, resolution)
-    return Scaled(f"phi {phi:g}", scale_uniformly(base, width, depth, guard=guard), size, size, rules)
+    return Scaled(f"phi {phi:.10g}", scale_uniformly(base, width, depth, guard=guard), size, size, rules)
 
 
 def published_member(base: Architecture, image_size: int, name: str, *, guard: bool = True) -> Scaled:

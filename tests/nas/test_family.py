@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from nas.cli import app
 from nas.family import FamilyRequest, baseline_of, explanation, off_target
 from nas.networks import NamedNetwork
+from nas.scaling.measured import Efficiencies, efficiencies
 from nas.scaling.targets import Target
 from search_spaces import PUBLISHED, ImageSizes, cost
 from trainers.timing import StepTime
@@ -71,7 +72,7 @@ def test_a_file_is_not_overwritten_with_another_network() -> None:
     scale("efficientnetv2-b0", "--out", "mine")
     before = Path("mine/s.json").read_text()
     scale("efficientnetv2-b0", "--out", "mine")  # the same again is no harm
-    with pytest.raises(FileExistsError, match=r"mine/[ms]\.json holds another network; choose another folder"):
+    with pytest.raises(FileExistsError, match=r"mine/m\.json holds another network; choose another folder"):
         scale("efficientnet-b0", "--out", "mine", "--targets", "m,s")
     assert Path("mine/s.json").read_text() == before
     assert len(list(Path("mine").iterdir())) == 3
@@ -86,6 +87,7 @@ def test_the_uniform_rule_by_coefficients_phi_and_target() -> None:
     by_phi = scale("efficientnet-b0", "--rule", "uniform", "--phi", "0,1", "--out", "phi")
     assert [row["name"] for row in by_phi[1:]] == ["phi 0", "phi 1"]
     assert by_phi[1]["architecture"] == str(PUBLISHED["efficientnet-b0"])
+    assert Path("phi/phi-0.json").exists()
     by_target = scale("efficientnet-b0", "--rule", "uniform", "--target-macs", "4x,2.08G")
     assert by_target[1]["macs"] == pytest.approx(4 * by_target[0]["macs"], rel=0.03)
     assert by_target[2]["macs"] == pytest.approx(2.08e9, rel=0.03)
@@ -170,7 +172,11 @@ def test_a_step_time_of_a_small_network_is_really_measured() -> None:
     rows = scale(SMALL, "--rule", "fast", "--targets", "2x", "--image-size", 16, "--batch-size", 4, "--step-time")
     assert rows[1]["step_time"] > 0
     assert rows[1]["step_time_low"] <= rows[1]["step_time"] <= rows[1]["step_time_high"]
-    assert Path("families/network-fast/2x.json").exists()
+    assert rows[0]["step_time"] == 1.0
+    (folder,) = Path("families").glob("network-*-fast")
+    assert (folder / "2x.json").exists()
+    # the same network, timed otherwise, is no other network
+    scale(SMALL, "--rule", "fast", "--targets", "2x", "--image-size", 16, "--batch-size", 4, "--step-time")
 
 
 def test_explain_shows_where_the_uniform_rule_differs() -> None:
@@ -222,9 +228,19 @@ def test_a_table_and_csv() -> None:
         (["--rule", "measured", "--targets", "s"], "a target of step_time must be a positive number like 2x"),
         (["--phi", "1"], "phi belongs to the uniform rule; the nonuniform rule takes targets s, m, l"),
         (["--rule", "uniform", "--phi", "one"], "phi must be numbers with commas between them; got 'one'"),
-        (["--rule", "uniform", "--phi", "-1"], "phi must be a finite number of at least 0"),
-        (["--rule", "uniform", "--phi", "1", "--bases", "1,2"], "bases must be three numbers of at least 1"),
-        (["--rule", "uniform", "--phi", "1", "--bases", "0.5,1,1"], "bases must be three numbers of at least 1"),
+        (["--rule", "uniform", "--phi", "-1"], "phi must be a number from 0 to 32; got -1.0"),
+        (["--rule", "uniform", "--phi", "9000"], "phi must be a number from 0 to 32; got 9000.0"),
+        (["--rule", "uniform", "--phi", "nan"], "phi must be a number from 0 to 32; got nan"),
+        (["--rule", "uniform", "--phi", "1", "--bases", "1,2"], "bases must be three numbers, alpha,beta,gamma"),
+        (["--rule", "uniform", "--phi", "1", "--bases", "0.5,1,1"], "alpha must be a number from 1 to 4; got 0.5"),
+        (["--rule", "uniform", "--phi", "1", "--bases", "1,inf,1"], "beta must be a number from 1 to 4; got inf"),
+        (["--rule", "uniform", "--phi", "1", "--bases", "1,1,nan"], "gamma must be a number from 1 to 4; got nan"),
+        (["--bases", "1.2,1.1,1.15"], "bases belongs to the uniform rule; the nonuniform rule takes"),
+        (["--no-guard"], "guard belongs to the uniform rule; the nonuniform rule takes"),
+        (["--rule", "uniform", "--targets", "b1", "--strategy", "w"], "strategy belongs to the fast rule"),
+        (["--rule", "fast", "--targets", f"1{'0' * 400}x"], "s must be a finite number over 0 and at most"),
+        (["--rule", "measured", "--target-macs", "1e9x"], "and the nearest it reaches is"),
+        (["--rule", "measured", "--target-macs", "0.5x"], "and the nearest it reaches is 718.1M"),
         (["--target-params", "30M"], "params 30M is 30M, and the nearest it reaches is 21.46M and 54.14M"),
         (["--rule", "fast", "--target-params", "1M"], "params 1M is 1M, and the nearest it reaches is 7.14M"),
         (["--target-macs", "4"], "the nearest it reaches is 8.366G"),
@@ -282,3 +298,64 @@ def test_another_error_of_a_step_is_not_taken_for_full_memory(monkeypatch: pytes
     monkeypatch.setattr("trainers.step_timer.time_steps", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         scale(SMALL, "--rule", "fast", "--target-step-time", "2x", "--image-size", 16, "--batch-size", 2)
+
+
+def test_a_member_is_written_before_the_next_is_made() -> None:
+    with pytest.raises(ValueError, match="params 1M is 1M, and the nearest"):
+        scale("efficientnetv2-b0", "--rule", "fast", "--targets", "2x", "--target-params", "1M")
+    assert Path("families/efficientnetv2-b0-fast/2x.json").exists()
+
+
+def test_members_that_would_share_a_file_are_an_error_and_near_ones_do_not() -> None:
+    rows = scale("efficientnetv2-b0", "--rule", "uniform", "--phi", "1.2345678,1.2345681")
+    assert len({row["name"] for row in rows}) == 3
+    assert len(list(Path("families/efficientnetv2-b0-uniform").iterdir())) == 2
+    targets = [Target.parse("params", text) for text in ("20.001M", "20.004M")]
+    assert [str(target) for target in targets] == ["params 20.001M", "params 20.004M"]
+
+
+def test_letters_of_members_may_be_large() -> None:
+    assert scale("efficientnetv2-b0", "--targets", "S")[1]["architecture"] == str(PUBLISHED["efficientnetv2-s"])
+
+
+def test_a_members_file_keeps_its_classes_and_channels() -> None:
+    rows = scale("efficientnetv2-b0", "--targets", "s", "--num-classes", 10, "--in-channels", 1)
+    path = "families/efficientnetv2-b0-nonuniform/s.json"
+    done = CliRunner().invoke(app, ["describe", path, "--format", "json"], catch_exceptions=False)
+    described = json.loads(done.stdout)
+    assert (described["num_classes"], described["in_channels"]) == (10, 1)
+    assert described["params"] == rows[1]["params"]
+    done = CliRunner().invoke(app, ["describe", path, "--num-classes", "7", "--format", "json"])
+    assert json.loads(done.stdout)["num_classes"] == 7
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nas.prices.Prices.step_time", lambda *_: pytest.fail("measured"))
+    Path("taken").write_text("mine")
+    with pytest.raises(OSError, match="taken"):
+        scale(SMALL, "--rule", "measured", "--targets", "2x", "--out", "taken/family")
+
+
+def test_a_full_disk_leaves_no_half_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=r"No space left on device.*s\.json"):
+        scale("efficientnetv2-b0", "--out", "mine")
+    assert list(Path("mine").iterdir()) == []
+
+
+def test_one_target_after_another_tries_each_way_to_grow_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(base: object, image_size: int, price: object) -> Efficiencies:
+        asked.append(image_size)
+        return efficiencies(base, image_size, price)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("nas.family.efficiencies", counted)
+    scale("efficientnetv2-b0", "--rule", "measured", "--target-macs", "2x,3x", "--target-params", "2x")
+    assert len(asked) == 2

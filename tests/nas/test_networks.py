@@ -27,7 +27,21 @@ def test_a_published_name_has_its_sizes() -> None:
 
 
 def test_a_text_has_none() -> None:
-    assert find_network(str(B0)) == NamedNetwork("network", B0)
+    found = find_network(str(B0))
+    assert (found.architecture, found.image_sizes) == (B0, None)
+    assert found.name.startswith("network-")
+    assert found.name != find_network(str(PUBLISHED["efficientnet-b0"])).name
+
+
+def test_a_text_may_be_longer_than_a_file_name_may() -> None:
+    stages = "-".join(f"mbconv_k{3 + 2 * (i % 2)}_s1_e4_c{16 + 8 * i}_n2_se0.25" for i in range(40))
+    text = f"stem_c16-{stages}-head_c64"
+    assert len(text) > 1000
+    assert str(find_network(text).architecture) == text
+    with pytest.raises(ValueError, match="must be head_c<width>"):
+        find_network(text.replace("head", "haed"))
+    with pytest.raises(ValueError, match="must be a published name or an architecture text; got ''"):
+        find_network("")
 
 
 @pytest.mark.parametrize("content", [str(B0), f"{B0}\n", json.dumps(B0.to_json()), json.dumps(B0.to_json(), indent=2)])
@@ -49,13 +63,21 @@ def test_a_members_file() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"architecture": str(B0)}, "s.json must be as `nas scale` writes it: .*image_size, train_image_size"),
-        ({"architecture": str(B0), "image_size": "64", "train_image_size": 48}, "image_size whole numbers"),
+        ({"architecture": str(B0)}, "s.json must hold .*: image_size must be an integer of at least 1; got None"),
+        (
+            {"architecture": str(B0), "image_size": "64", "train_image_size": 48},
+            "image_size must be an integer of at least 1; got '64'",
+        ),
         ({"architecture": 3, "image_size": 64, "train_image_size": 48}, "architecture must be a text"),
         ({"architecture": "x", "image_size": 64, "train_image_size": 48}, "an architecture text must read"),
-        ({"architecture": str(B0), "image_size": 0, "train_image_size": 48}, "at least 1; got 0"),
+        (
+            {"architecture": str(B0), "image_size": 0, "train_image_size": 48},
+            "image_size must be an integer of at least 1; got 0",
+        ),
+        ({"architecture": str(B0), "image_size": 64, "train_image_size": 48, "num_classes": 0}, "num_classes must be"),
+        ("[]", "s.json must hold a published name, .*; got '\\[\\]'"),
         ({"stem": 3}, "must have the fields stem_channels, stages, head_channels"),
-        ("{", "s.json must hold an architecture as text or JSON; it is no JSON"),
+        ("{", "s.json must hold .*: Expecting property name"),
         ("efficientnetv2-z", "did you mean"),
         ("", "must be a published name or an architecture text; got ''"),
     ],
@@ -68,7 +90,7 @@ def test_broken_files_say_what_is_wrong(content: object, message: str) -> None:
 
 def test_a_file_that_is_no_text() -> None:
     Path("s.json").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ValueError, match=r"s\.json must hold an architecture as text or JSON; it is no text"):
+    with pytest.raises(ValueError, match=r"s\.json must hold .*: .utf-8. codec"):
         find_network("s.json")
 
 
@@ -112,6 +134,7 @@ def test_a_runs_best_trial_and_any_other(run_folder: Path) -> None:
         assert found.name == f"run-trial{expected}"
         assert found.image_sizes == ImageSizes(32, 32)
         assert found.space == SPACES["small"].name
+        assert (found.num_classes, found.in_channels) == (None, None)  # this evaluator does not say
     with pytest.raises(ValueError, match=r"--trial must be one of the 3 trials of .*; got 7"):
         find_network(str(run_folder), 7)
 

@@ -77,9 +77,9 @@ def test_the_score_is_asked_once_for_every_point() -> None:
 
 
 def test_bad_requests_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"phi must be a finite number of at least 0; got -1"):
+    with pytest.raises(ValueError, match=r"phi must be a number from 0 to 32; got -1"):
         compound(V1, 224, -1)
-    with pytest.raises(ValueError, match=r"phi must be a finite number of at least 0; got inf"):
+    with pytest.raises(ValueError, match=r"phi must be a number from 0 to 32; got inf"):
         compound(V1, 224, math.inf)
     with pytest.raises(ValueError, match=r"one of b0, .*, b7.*; got 'b9'"):
         published_member(V1, 224, "b9")
