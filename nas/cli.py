@@ -44,7 +44,10 @@ _Timeout = Annotated[
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 _Seed = typer.Option(help="Of the controller, of the minival and of the candidates' training.")
 _Space = typer.Option(help="small, efficientnetv2-s, efficientnet-b4, or path/to/file.py:object.")
-_Controller = typer.Option(help="random, or path/to/file.py:object.")
+_Controller = typer.Option(
+    help="random, evolution, local_search, predictor, ppo, optuna:tpe, optuna:nsga2, optuna:gp, or "
+    "path/to/file.py:object."
+)
 _RewardName = typer.Option(
     help="training-aware, efficientnet, mnasnet-soft, mnasnet-hard, accuracy, or path/to/file.py:object."
 )

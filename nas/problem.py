@@ -56,11 +56,10 @@ class Problem:
         """Params, macs and activations of a network on this problem's pictures."""
         return cost(architecture, self.image_size, num_classes=self.num_classes, in_channels=self.in_channels)
 
-    def features(self, genotype: Genotype) -> NDArray[np.float64]:
-        """Log params, log macs, log activations and the number of layers."""
-        architecture = self.space.decode(genotype)
-        layers = sum(stage.layers for stage in architecture.stages)
-        return np.array([*(math.log(value) for value in self.cost(architecture)), layers], dtype=np.float64)
+    @cached_property
+    def features(self) -> ClosedForm:
+        """What is known of a genotype before any training."""
+        return ClosedForm(self)
 
     def broken_limit(self, architecture: Architecture) -> str | None:
         """Which limit the network is over, in words; None where it is within all."""
@@ -74,3 +73,25 @@ class Problem:
         """The measurement with params, macs and activations in closed form where it has none."""
         known = self.cost(architecture)._asdict()
         return replace(measurement, **{k: v for k, v in known.items() if getattr(measurement, k) is None})
+
+
+class ClosedForm:
+    """What a problem knows of a genotype before any training; what a controller is made with.
+
+    Args:
+        problem: gives the picture size that costs are counted for, and the limits.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def __call__(self, genotype: Genotype) -> NDArray[np.float64]:
+        """Log params, log macs, log activations and the number of layers."""
+        architecture = self._problem.space.decode(genotype)
+        layers = sum(stage.layers for stage in architecture.stages)
+        return np.array([*(math.log(value) for value in self._problem.cost(architecture)), layers], dtype=np.float64)
+
+    def feasible(self, genotype: Genotype) -> bool:
+        """Whether the network is within all limits."""
+        problem = self._problem
+        return not problem.limits or problem.broken_limit(problem.space.decode(genotype)) is None

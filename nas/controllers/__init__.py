@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from nas.controllers.evolution import RegularizedEvolution
+from nas.controllers.features import Features
+from nas.controllers.local_search import LocalSearch
+from nas.controllers.predictor import Predictor
 from nas.controllers.random_search import RandomSearch
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
-
-Features = Callable[[Genotype], NDArray[np.float64]]
-"""What is known of a network before any training, as a vector: log params, log macs, log activations, layers."""
 
 
 class Controller(Protocol):
@@ -32,7 +30,29 @@ class Controller(Protocol):
         """Learn what became of a proposal; a trial that was never asked for is allowed."""
 
 
+def _ppo(space: SearchSpace, features: Features, seed: int) -> Controller:
+    from nas.controllers.ppo import PPO  # loads torch
+
+    return PPO(space, features, seed)
+
+
+def _optuna(sampler: str) -> Callable[[SearchSpace, Features, int], Controller]:
+    def make(space: SearchSpace, features: Features, seed: int) -> Controller:
+        from nas.controllers.optuna_sampler import OptunaSampler  # loads Optuna
+
+        return OptunaSampler(space, features, seed, sampler=sampler)
+
+    return make
+
+
 CONTROLLERS: dict[str, Callable[[SearchSpace, Features, int], Controller]] = {
     "random": RandomSearch,
+    "evolution": RegularizedEvolution,
+    "local_search": LocalSearch,
+    "predictor": Predictor,
+    "ppo": _ppo,
+    "optuna:tpe": _optuna("tpe"),
+    "optuna:nsga2": _optuna("nsga2"),
+    "optuna:gp": _optuna("gp"),
 }
 """The controllers by name; each is made from (space, features, seed)."""

@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 
+from nas.controllers.features import Features
 from nas.controllers.novelty import TRIES, Novelty
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
@@ -22,14 +23,14 @@ class RegularizedEvolution:
 
     Args:
         space: where to search.
-        features: not used.
+        features: say what is feasible.
         seed: of all draws.
     """
 
-    def __init__(self, space: SearchSpace, features: object, seed: int) -> None:
+    def __init__(self, space: SearchSpace, features: Features, seed: int) -> None:
         self._space = space
         self._rng = np.random.default_rng(seed)
-        self._novelty = Novelty(space, self._rng)
+        self._novelty = Novelty(space, features, self._rng)
         self._population: deque[tuple[float, Genotype]] = deque(maxlen=POPULATION)
         self._asked = 0
 
@@ -43,7 +44,7 @@ class RegularizedEvolution:
 
     def tell(self, trial: Trial) -> None:
         """A network with a reward joins the population, and its oldest member leaves it."""
-        self._novelty.admit(self._novelty.canonical(trial.genotype))
+        self._novelty.note(self._novelty.canonical(trial.genotype))
         if trial.state == "complete" and trial.reward is not None:
             self._population.append((trial.reward, trial.genotype))
 

@@ -27,9 +27,6 @@ class Inputs(NamedTuple):
     choices: Array
     features: Array
 
-    def __getitem__(self, rows: object) -> Inputs:  # type: ignore[override]
-        return Inputs(self.choices[rows], self.features[rows])  # type: ignore[index]
-
     @staticmethod
     def joined(parts: list[Inputs]) -> Inputs:
         """The rows of all."""

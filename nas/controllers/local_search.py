@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.controllers.features import Features
 from nas.controllers.novelty import Novelty
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
@@ -18,14 +19,14 @@ class LocalSearch:
 
     Args:
         space: where to search.
-        features: not used.
+        features: say what is feasible.
         seed: of all draws.
     """
 
-    def __init__(self, space: SearchSpace, features: object, seed: int) -> None:
+    def __init__(self, space: SearchSpace, features: Features, seed: int) -> None:
         self._space = space
         self._rng = np.random.default_rng(seed)
-        self._novelty = Novelty(space, self._rng)
+        self._novelty = Novelty(space, features, self._rng)
         self._here: tuple[float, Genotype] | None = None
         self._neighbours: list[Genotype] = []  # of `here`, in random order, not proposed yet
         self._climb: set[Genotype] = set()  # proposals whose reward may move this climb
@@ -47,7 +48,7 @@ class LocalSearch:
     def tell(self, trial: Trial) -> None:
         """Move where the reward is higher."""
         genotype = self._novelty.canonical(trial.genotype)
-        self._novelty.admit(genotype)
+        self._novelty.note(genotype)
         mine = genotype in self._climb
         self._climb.discard(genotype)
         if not mine or trial.state != "complete" or trial.reward is None:

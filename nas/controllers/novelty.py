@@ -1,47 +1,71 @@
-"""`Novelty`: which networks have been proposed, so that none is twice."""
+"""`Novelty`: which networks have been proposed or are out of bounds, so that none is proposed in vain."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from nas.controllers.features import Features
 from search_spaces import Genotype, SearchSpace
 from search_spaces.space import random_below
 
 TRIES = 100
+"""Proposals in a row that may be known before a controller gives up and takes a random one."""
+
+MOST_DRAWS = 20_000
+"""Networks in a row that may be out of bounds before the space counts as exhausted."""
 
 
 class Novelty:
-    """What a controller has proposed or seen, as canonical genotypes.
+    """What a controller has proposed or seen, as canonical genotypes, and what is within limits.
 
     Args:
         space: where to search.
+        features: say what is feasible.
         rng: of `fresh`.
     """
 
-    def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:
-        self._space, self._rng = space, rng
+    def __init__(self, space: SearchSpace, features: Features, rng: np.random.Generator) -> None:
+        self._space, self._features, self._rng = space, features, rng
         self._seen: set[Genotype] = set()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every network of the space is known."""
+        return len(self._seen) == self._space.size
 
     def canonical(self, genotype: Genotype) -> Genotype:
         """The one genotype that stands for its network."""
         return self._space.encode(self._space.decode(genotype))
 
+    def note(self, genotype: Genotype) -> None:
+        """Take a canonical genotype for known."""
+        self._seen.add(genotype)
+
+    def new(self, genotype: Genotype) -> bool:
+        """Whether a canonical genotype is not known and is feasible."""
+        return genotype not in self._seen and self._features.feasible(genotype)
+
     def admit(self, genotype: Genotype) -> bool:
-        """Note a canonical genotype; says whether it is new."""
+        """Take a canonical genotype for known; says whether it was new and is feasible."""
         if genotype in self._seen:
             return False
         self._seen.add(genotype)
-        return True
+        return self._features.feasible(genotype)
 
     def fresh(self) -> Genotype | None:
-        """A new network drawn uniformly, and noted; None when all have been seen."""
-        if len(self._seen) == self._space.size:
-            return None
-        for _ in range(TRIES):
+        """A new feasible network drawn uniformly, and noted; None when there is none (or none was found)."""
+        for _ in range(MOST_DRAWS):
+            if 2 * len(self._seen) >= self._space.size:
+                return self._remaining()
             drawn = self._space.sample(self._rng)
             if self.admit(drawn):
                 return drawn
-        # nearly all have been seen: from a random place on, the first that has not
+        return None
+
+    def _remaining(self) -> Genotype | None:
+        """When half of the space has been seen: from a random place on, the first that has not."""
+        if self.exhausted:
+            return None
         start = random_below(self._space.size, self._rng)
         for step in range(self._space.size):
             genotype = self._space.genotype_at((start + step) % self._space.size)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 
+from nas.controllers.features import Features
 from nas.controllers.novelty import TRIES, Novelty
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
@@ -30,12 +31,12 @@ class OptunaSampler:
 
     Args:
         space: where to search.
-        features: not used.
+        features: say what is feasible.
         seed: of the sampler.
         sampler: a name in `SAMPLERS`.
     """
 
-    def __init__(self, space: SearchSpace, features: object, seed: int, *, sampler: str) -> None:
+    def __init__(self, space: SearchSpace, features: Features, seed: int, *, sampler: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -45,12 +46,14 @@ class OptunaSampler:
             choice.name: optuna.distributions.CategoricalDistribution(tuple(range(len(choice.options))))
             for choice in space.choices
         }
-        self._novelty = Novelty(space, np.random.default_rng(seed))
+        self._novelty = Novelty(space, features, np.random.default_rng(seed))
         self._out: dict[Genotype, Any] = {}
         self._rewards: dict[Genotype, float | None] = {}
 
     def ask(self) -> Genotype | None:
         """What the sampler suggests and has not been proposed; a random network where it only repeats itself."""
+        if self._novelty.exhausted:
+            return None
         for _ in range(TRIES):
             asked = self._study.ask(self._distributions)
             genotype = self._novelty.canonical(tuple(asked.params[name] for name in self._names))
@@ -67,7 +70,7 @@ class OptunaSampler:
     def tell(self, trial: Trial) -> None:
         """Pass the reward on; without one the trial has failed."""
         genotype = self._novelty.canonical(trial.genotype)
-        self._novelty.admit(genotype)
+        self._novelty.note(genotype)
         reward = trial.reward if trial.state == "complete" else None
         if genotype in self._rewards:
             return

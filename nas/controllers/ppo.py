@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nas.controllers.features import Features
 from nas.controllers.novelty import TRIES, Novelty
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
@@ -53,7 +54,7 @@ class Policy(nn.Module):
     def __init__(self, options: list[int], settings: PPOSettings) -> None:
         super().__init__()
         self.options, self.hidden = options, settings.hidden
-        self.embed = nn.ModuleList(nn.Embedding(n, settings.hidden) for n in [1, *options[:-1]])
+        self.embed = nn.ModuleList(nn.Embedding(n, settings.hidden) for n in [1, *options][: len(options)])
         self.cell = nn.LSTMCell(settings.hidden, settings.hidden)
         self.heads = nn.ModuleList(nn.Linear(settings.hidden, n) for n in options)
 
@@ -94,17 +95,17 @@ class PPO:
 
     Args:
         space: where to search.
-        features: not used.
+        features: say what is feasible.
         seed: of the weights and of all draws.
         settings: published ones by default.
     """
 
     def __init__(
-        self, space: SearchSpace, features: object, seed: int, settings: PPOSettings = PPOSettings()
+        self, space: SearchSpace, features: Features, seed: int, settings: PPOSettings = PPOSettings()
     ) -> None:
         self._settings = settings
         self._rng = np.random.default_rng(seed)
-        self._novelty = Novelty(space, self._rng)
+        self._novelty = Novelty(space, features, self._rng)
         self._options = [len(choice.options) for choice in space.choices]
         self._policy = Policy(self._options, settings)
         generator = torch.Generator().manual_seed(seed)
@@ -117,6 +118,8 @@ class PPO:
 
     def ask(self) -> Genotype | None:
         """A network the policy samples and has not proposed before; a random one where it only repeats itself."""
+        if self._novelty.exhausted:
+            return None
         for _ in range(TRIES):
             sampled, log_probability = self._policy.sample(self._rng.random(len(self._options)))
             canonical = self._novelty.canonical(sampled)
@@ -128,7 +131,7 @@ class PPO:
     def tell(self, trial: Trial) -> None:
         """Add a reward to the batch; a network without one teaches nothing."""
         canonical = self._novelty.canonical(trial.genotype)
-        self._novelty.admit(canonical)
+        self._novelty.note(canonical)
         sampled = self._sampled.pop(canonical, None)
         if sampled is None or trial.state != "complete" or trial.reward is None:
             return
@@ -154,5 +157,5 @@ class PPO:
             surrogate = torch.minimum(ratio * advantage, clipped * advantage)  # arXiv 1707.06347, equation 7
             loss = -(surrogate + self._settings.entropy * entropy).mean()
             self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self._optimizer.step()

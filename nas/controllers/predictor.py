@@ -17,7 +17,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.controllers.features import Features
 from nas.controllers.gaussian_process import Constants, GaussianProcess, Inputs, fitted
+from nas.controllers.novelty import Novelty
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
 
@@ -27,7 +29,10 @@ ENUMERATED = 10_000
 """Spaces up to this size are looked at whole, at every proposal."""
 
 REFERENCE = 512
-"""Networks drawn to standardise the features by."""
+"""Networks drawn once: the features are standardised by them, and they are the pool's random part."""
+
+CHILDREN = 64
+"""Crossovers of leaders, with up to two mutations, that join the pool of a large space at every proposal."""
 
 PRIOR_TREND = np.array([0.5, 0.2, 0.0, 0.1])
 """Prior mean of the accuracy's normal score, for a standard deviation of log params, log macs, log activations and
@@ -50,35 +55,36 @@ class Predictor:
         seed: of the pool of a large space.
     """
 
-    def __init__(self, space: SearchSpace, features: Callable[[Genotype], Array], seed: int) -> None:
+    def __init__(self, space: SearchSpace, features: Features, seed: int) -> None:
         self._space, self._features = space, features
         self._rng = np.random.default_rng(seed)
         self._inputs: dict[Genotype, tuple[Array, Array]] = {}
         self._out: dict[Genotype, int] = {}  # proposals that are not told yet
-        self._ruled_out: set[Genotype] = set()  # asked before: neither a repeat nor the infeasible is proposed again
+        self._novelty = Novelty(space, features, self._rng)
         self._told: dict[Genotype, list[tuple[float, float]]] = {}  # (log accuracy, log of the rest), a replicate each
         self._failed: set[Genotype] = set()
         self._fitted_at = 0
         self._constants = (Constants(), QUIET)
         self._offsets = np.cumsum([0, *(len(choice.options) for choice in space.choices)])
-        drawn = np.array([features(space.sample(self._rng)) for _ in range(min(REFERENCE, 4 * space.size))])
+        self._reference = [space.sample(self._rng) for _ in range(min(REFERENCE, 4 * space.size))]
+        drawn = np.array([features(genotype) for genotype in self._reference])
         self._centre, self._spread = drawn.mean(0), np.where(drawn.std(0) > 0, drawn.std(0), 1.0)
         self._whole = [space.genotype_at(i) for i in range(space.size)] if space.size <= ENUMERATED else None
 
     def ask(self) -> Genotype | None:
         """The pool's most promising network; None when all have been proposed."""
-        pool = [g for g in self._pool() if g not in self._ruled_out]
-        if not pool:
+        pool = [g for g in self._pool() if self._novelty.new(g)]
+        proposed = pool[int(np.argmax(self._worth(pool)))] if pool else self._novelty.fresh()
+        if proposed is None:
             return None
-        proposed = pool[int(np.argmax(self._worth(pool)))]
-        self._ruled_out.add(proposed)
+        self._novelty.note(proposed)
         self._out[proposed] = self._out.get(proposed, 0) + 1
         return proposed
 
     def tell(self, trial: Trial) -> None:
         """Learn a reward, or that there is none."""
-        genotype = self._canonical(trial.genotype)
-        self._ruled_out.add(genotype)
+        genotype = self._novelty.canonical(trial.genotype)
+        self._novelty.note(genotype)
         if self._out.get(genotype):
             self._out[genotype] -= 1
         if trial.state == "failed":
@@ -115,7 +121,8 @@ class Predictor:
         back = _from_scores(scores, accuracies)
         best = np.max(back(first.predict(at_seen, self._trend(at_seen))[0]) + rest_seen)
         drawn = back(means[:, None] + deviations[:, None] * QUANTILES) + rest[:, None]
-        return np.maximum(drawn - best, 0.0).mean(1) + 1e-9 * (back(means) + rest)
+        worth: Array = np.maximum(drawn - best, 0.0).mean(1) + 1e-9 * (back(means) + rest)
+        return worth
 
     def _process(self, which: int, inputs: Inputs, targets: Array, mean: Array, refit: bool) -> GaussianProcess:
         constants = self._constants[which]
@@ -125,9 +132,7 @@ class Predictor:
         self._constants = (made.constants, self._constants[1]) if which == 0 else (self._constants[0], made.constants)
         return made
 
-    def _with_pending(
-        self, process: GaussianProcess, seen: Inputs, scores: Array, pool: Inputs
-    ) -> tuple[Array, Array]:
+    def _with_pending(self, process: GaussianProcess, seen: Inputs, scores: Array, pool: Inputs) -> tuple[Array, Array]:
         """The posterior as if what is out had come back as expected (Ginsbourger et al. 2010, kriging believer)."""
         waiting = [g for g, count in self._out.items() if count and g not in self._told]
         waiting += [g for g in self._failed if g not in self._told]
@@ -136,9 +141,7 @@ class Predictor:
         there = self._of(waiting)
         believed = process.predict(there, self._trend(there))[0]
         joined = Inputs.joined([seen, there])
-        together = GaussianProcess(
-            joined, np.concatenate([scores, believed]), self._trend(joined), process.constants
-        )
+        together = GaussianProcess(joined, np.concatenate([scores, believed]), self._trend(joined), process.constants)
         return together.predict(pool, self._trend(pool))
 
     def _pool(self) -> Iterable[Genotype]:
@@ -149,24 +152,20 @@ class Predictor:
         for parent in ranked[:8]:
             pool.update(dict.fromkeys(self._neighbours(parent)))
         leaders = ranked[:32]
-        for _ in range(200 if leaders else 0):
+        for _ in range(CHILDREN if leaders else 0):
             a, b = (leaders[int(len(leaders) * self._rng.random() ** 2)] for _ in range(2))
             child = self._space.crossover(a, b, self._rng)
             for _ in range(int(self._rng.integers(3))):
                 child = self._space.mutate(child, self._rng)
-            pool[self._canonical(child)] = None
-        for _ in range(200):
-            pool[self._space.sample(self._rng)] = None
+            pool[self._novelty.canonical(child)] = None
+        pool.update(dict.fromkeys(self._reference))
         return pool
 
     def _neighbours(self, genotype: Genotype) -> Iterable[Genotype]:
         for place, choice in enumerate(self._space.choices):
             for option in range(len(choice.options)):
                 if option != genotype[place]:
-                    yield self._canonical((*genotype[:place], option, *genotype[place + 1 :]))
-
-    def _canonical(self, genotype: Genotype) -> Genotype:
-        return self._space.encode(self._space.decode(genotype))
+                    yield self._novelty.canonical((*genotype[:place], option, *genotype[place + 1 :]))
 
     def _trend(self, inputs: Inputs) -> Array:
         trend: Array = inputs.features[:, : len(PRIOR_TREND)] @ PRIOR_TREND[: inputs.features.shape[1]]
@@ -210,6 +209,8 @@ def _from_scores(scores: Array, values: Array) -> Callable[[Array], Array]:
 
     def back(z: Array) -> Array:
         inside = np.interp(z, at, known)
-        return np.where(z < at[0], known[0] + low * (z - at[0]), np.where(z > at[-1], known[-1] + high * (z - at[-1]), inside))
+        return np.where(
+            z < at[0], known[0] + low * (z - at[0]), np.where(z > at[-1], known[-1] + high * (z - at[-1]), inside)
+        )
 
     return back

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.controllers.features import Features
+from nas.controllers.novelty import MOST_DRAWS
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
 from search_spaces.space import random_below
@@ -14,20 +16,27 @@ class RandomSearch:
 
     Args:
         space: where to search.
-        features: not used.
+        features: say what is feasible.
         seed: of the order.
     """
 
-    def __init__(self, space: SearchSpace, features: object, seed: int) -> None:
-        self._space = space
+    def __init__(self, space: SearchSpace, features: Features, seed: int) -> None:
+        self._space, self._features = space, features
         self._rng = np.random.default_rng(seed)
         self._asked = 0
         self._moved: dict[int, int] = {}  # where the Fisher-Yates shuffle of all numbers differs from the identity
 
     def ask(self) -> Genotype | None:
-        """The next network of the order; None when all have been visited."""
-        if self._asked == self._space.size:
-            return None
+        """The next feasible network of the order; None when all have been visited."""
+        for _ in range(MOST_DRAWS):
+            if self._asked == self._space.size:
+                return None
+            genotype = self._next()
+            if self._features.feasible(genotype):
+                return genotype
+        return None
+
+    def _next(self) -> Genotype:
         drawn = self._asked + random_below(self._space.size - self._asked, self._rng)
         number = self._moved.get(drawn, drawn)
         self._moved[drawn] = self._moved.pop(self._asked, self._asked)

@@ -171,7 +171,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is over, with a failed and an infeasible trial in it, for commands that only read."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "plugin.py").write_text(PLUGIN)
-    arguments = ["--space", f"{folder}/plugin.py:space", "--evaluator", f"{folder}/plugin.py:fails_at_times"]
+    names = {"space": "space", "evaluator": "fails_at_times", "controller": "InOrder"}  # which asks what is infeasible
+    arguments = [part for option, name in names.items() for part in (f"--{option}", f"{folder}/plugin.py:{name}")]
     limit = ["--max-params", 37_500]
     assert run("search", *arguments, "--budget", 12, "--workers", 1, "--out", folder / "run", *limit).code == 0
     states = set(TrialStore.open(folder / "run").frame()["state"])
@@ -266,8 +267,15 @@ def test_a_table_answers_and_a_changed_table_is_another_search(plugin: Path) -> 
     assert "task.table: the run has " in " ".join(run("resume", "run").err.split())
 
 
-def test_weights_and_limits_are_heeded(search: Callable[..., Outcome]) -> None:
-    found = search("--out", "run", "--reward-weights", "w=0,v=0", "--max-params", 36_000, budget=8).data
+def test_a_controller_asks_nothing_that_is_over_a_limit(search: Callable[..., Outcome]) -> None:
+    found = search("--out", "run", "--max-params", 36_000, budget=8).data
+    assert (found["trials"], found["infeasible"]) == (8, 0)
+    assert TrialStore.open(Path("run")).frame()["params"].max() <= 36_000
+
+
+def test_weights_and_limits_are_heeded(search: Callable[..., Outcome], plugin: Path) -> None:
+    options = ["--reward-weights", "w=0,v=0", "--max-params", 36_000, "--controller", f"{plugin}:InOrder"]
+    found = search("--out", "run", *options, budget=8).data
     frame = TrialStore.open(Path("run")).frame()
     complete = frame[frame["state"] == "complete"]
     assert len(complete) == found["trials"] == 8
@@ -750,6 +758,7 @@ def test_the_second_interrupt_stops_at_once_and_the_run_can_be_resumed(
     for line in begun.process.stderr:
         if "once more stops at once" in line:
             break
+    time.sleep(0.2)  # nobody presses it again while the line is being written
     os.kill(begun.process.pid, signal.SIGINT)
     sent = time.monotonic()
     outcome = begun.outcome()

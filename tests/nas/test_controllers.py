@@ -6,7 +6,7 @@ A new controller is tested by being in the dict. One that may propose a network 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -153,6 +153,31 @@ def test_controllers_share_no_state(name: str) -> None:
 def test_other_seeds_propose_otherwise(name: str) -> None:
     space = SPACES["small"]
     assert len({make(name, space, seed).ask() for seed in range(8)}) > 1
+
+
+def test_nothing_infeasible_is_proposed_while_anything_feasible_is_left(name: str) -> None:
+    space = SMALL_SPACES["merging stages"]
+    problem = problem_of(space)
+    params = sorted({problem.cost(space.decode(space.genotype_at(i))).params for i in range(space.size)})
+    limited = replace(problem, limits={"params": params[len(params) // 2]})
+    feasible = {g for i in range(space.size) if limited.features.feasible(g := space.genotype_at(i))}
+    assert 1 < len(feasible) < space.size
+    controller = CONTROLLERS[name](space, limited.features, 0)
+    proposals = []
+    while (proposal := controller.ask()) is not None:
+        proposals.append(space.encode(space.decode(proposal)))
+        controller.tell(told(space, proposal, len(proposals)))
+    assert len(proposals) == len(feasible)
+    assert set(proposals) == feasible
+
+
+def test_failures_are_tolerated(name: str) -> None:
+    space = SPACES["small"]
+    controller, rng = make(name, space), np.random.default_rng(0)
+    for number in range(14 if name == "optuna:gp" else 60):  # whose proposals take seconds each
+        proposal = controller.ask()
+        assert proposal is not None
+        controller.tell(told(space, proposal, number, "failed" if rng.random() < 0.5 else "complete"))
 
 
 def test_several_asks_may_be_out_and_their_tells_come_in_any_order(name: str) -> None:
@@ -332,3 +357,122 @@ def test_random_search_does_not_look_at_what_it_is_told() -> None:
         assert proposal is not None
         assert talkative.ask() == proposal
         talkative.tell(told(space, proposal, number, STATES[number % len(STATES)]))
+
+
+# Those that learn -----------------------------------------------------------------------------------------------
+
+
+def best_after(name: str, seed: int, evaluations: int, noise: float = 0.0) -> float:
+    """The best true value found of a function of single choices, on a space of 3^8 networks."""
+    stages = tuple(Stage("mbconv", 3, 2 if i % 2 == 0 else 1, 4, 8 * (i + 1), 1) for i in range(8))
+    space = SearchSpace(
+        "eight", Architecture(8, stages, 32), tuple(c for i in range(8) for c in vary(i + 1, kernel=(3, 5, 7)))
+    )
+    worth = np.random.default_rng(100).normal(size=(8, 3))
+    rng, controller, best = np.random.default_rng(seed), make(name, space, seed), -np.inf
+    for number in range(evaluations):
+        proposal = controller.ask()
+        assert proposal is not None
+        true = sum(worth[i, option] for i, option in enumerate(proposal))
+        best = max(best, float(true))
+        reward = 0.5 + 0.02 * true + noise * rng.normal()
+        trial = told(space, proposal, number)
+        controller.tell(replace(trial, reward=reward, measurement=Measurement(accuracy=reward)))
+    return best
+
+
+@pytest.mark.parametrize("name", ["evolution", "local_search", "predictor", "optuna:tpe"])
+def test_who_learns_beats_chance(name: str) -> None:
+    chance = [best_after("random", seed, 100) for seed in range(5)]
+    learnt = [best_after(name, seed, 100) for seed in range(5)]
+    assert np.mean(learnt) > np.mean(chance) + 0.3
+
+
+def test_the_policy_learns_what_is_rewarded() -> None:
+    from nas.controllers.ppo import PPO, PPOSettings
+
+    space = SPACES["small"]
+    controller = PPO(space, problem_of(space).features, 0, PPOSettings(learning_rate=0.01))
+    kernels = []
+    for number in range(300):
+        proposal = controller.ask()
+        assert proposal is not None
+        labels = space.labels(proposal)
+        share = float(np.mean([labels[f"stage{i}_kernel"] == 5 for i in range(1, 7)]))
+        kernels.append(share)
+        controller.tell(replace(told(space, proposal, number), reward=share))
+    assert np.mean(kernels[-60:]) > np.mean(kernels[:60]) + 0.15
+
+
+def test_local_search_moves_to_the_first_better_neighbour() -> None:
+    space = SPACES["small"]
+    controller = make("local_search", space)
+    here = controller.ask()
+    assert here is not None
+    controller.tell(replace(told(space, here, 0), reward=0.5))
+    for number in range(1, 40):
+        proposal = controller.ask()
+        assert proposal is not None
+        differing = sum(a != b for a, b in zip(here, proposal, strict=True))
+        assert differing == 1 or space.decode(here) != space.decode(proposal)
+        reward = 0.4 if number % 7 else 0.5 + number / 1000
+        if differing == 1 and reward > 0.5:
+            here = proposal
+        controller.tell(replace(told(space, proposal, number), reward=reward))
+
+
+def test_the_oldest_dies() -> None:
+    from nas.controllers.evolution import POPULATION, RegularizedEvolution
+
+    space = SPACES["small"]
+    controller = RegularizedEvolution(space, problem_of(space).features, 0)
+    first = controller.ask()
+    assert first is not None
+    controller.tell(replace(told(space, first, 0), reward=1.0))  # the best of all, and the oldest
+    for number in range(1, POPULATION + 1):
+        proposal = controller.ask()
+        assert proposal is not None
+        controller.tell(replace(told(space, proposal, number), reward=0.1))
+    for number in range(60):
+        proposal = controller.ask()
+        assert proposal is not None
+        assert sum(a != b for a, b in zip(first, proposal, strict=True)) > 1, "no child of the dead"
+        controller.tell(replace(told(space, proposal, number), reward=0.1))
+
+
+def test_the_predictor_asks_for_large_networks_before_it_knows_anything() -> None:
+    space = SPACES["efficientnetv2-s"]
+    problem = problem_of(space)
+    rng = np.random.default_rng(0)
+    typical = np.median([problem.features(space.sample(rng))[0] for _ in range(100)])
+    proposal = make("predictor", space).ask()
+    assert proposal is not None
+    assert problem.features(proposal)[0] > typical
+
+
+def test_normal_scores_are_quantiles_of_the_ranks() -> None:
+    from nas.controllers.predictor import normal_scores
+
+    scores = normal_scores(np.array([3.0, 1.0, 2.0, 2.0, 9.0]))
+    assert scores[2] == scores[3]
+    assert scores[0] == pytest.approx(0.4972, abs=1e-3)  # rank 4 of 5: (4 - .375) / 5.25
+    assert np.argsort(scores[[1, 2, 0, 4]]).tolist() == [0, 1, 2, 3]
+
+
+def test_the_gaussian_process_interpolates_and_is_sure_where_it_has_looked() -> None:
+    from nas.controllers.gaussian_process import Constants, GaussianProcess, Inputs, fitted
+
+    rng = np.random.default_rng(0)
+    options = rng.integers(3, size=(60, 5))
+    inputs = Inputs(np.eye(3)[options].reshape(60, 15), rng.normal(size=(60, 4)))
+    targets = options.sum(1) - 5.0 + 0.5 * inputs.features[:, 0]
+    seen = Inputs(inputs.choices[:40], inputs.features[:40])
+    unseen = Inputs(inputs.choices[40:], inputs.features[40:])
+    start = GaussianProcess(seen, targets[:40], np.zeros(40), Constants())
+    made = fitted(seen, targets[:40], np.zeros(40), Constants())
+    assert made.log_likelihood > start.log_likelihood
+    means, deviations = made.predict(unseen, np.zeros(20))
+    assert np.corrcoef(means, targets[40:])[0, 1] > 0.9
+    at_seen, sure = made.predict(seen, np.zeros(40))
+    assert np.abs(at_seen - targets[:40]).mean() < 0.3
+    assert sure.mean() < deviations.mean()

@@ -1,0 +1,20 @@
+"""`Features`: what a controller may know of a network before any training."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces import Genotype
+
+
+class Features(Protocol):
+    """What is known of a network before any training."""
+
+    def __call__(self, genotype: Genotype) -> NDArray[np.float64]:
+        """Log params, log macs, log activations, layers."""
+
+    def feasible(self, genotype: Genotype) -> bool:
+        """Whether it is within the search's limits."""
