@@ -186,7 +186,7 @@ class TrialStore:
         path = self.folder / "trials.parquet"
         try:
             # Opened once: `read_table` opens a path twice, and a replacement may come between.
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            with pq.ParquetFile(path.absolute(), page_checksum_verification=True) as file:
                 view = file.read()
             start = int(json.loads(view.schema.metadata[b"journal_bytes"]))
             size = (self.folder / "journal.jsonl").stat().st_size  # after the view was read: a writer adds to both

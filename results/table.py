@@ -91,7 +91,8 @@ def write_table(table: pa.Table, path: Path) -> None:
     """Write a parquet file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     try:
-        pq.write_table(table, partial, write_page_checksum=True)
+        # absolute: pyarrow takes a relative path with a colon in it for a URI
+        pq.write_table(table, partial.absolute(), write_page_checksum=True)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -177,7 +177,7 @@ def read_parquet(path: Path) -> Source:
         ValueError: the file is not whole, a column is missing or of another type, or a label is missing.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path.absolute()) as file:
             schema = file.schema_arrow
             column = _image_column(schema, path)
             labels = file.read(columns=["label"]).column("label")
@@ -235,7 +235,7 @@ def _parquet_names(schema: Any) -> tuple[str, ...] | None:
 
 def _parquet_batches(path: Path, column: str) -> Iterator[list[bytes | None]]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path.absolute()) as file:
             for batch in file.iter_batches(BATCH, columns=[column]):
                 array = batch.column(0)
                 yield (array.flatten()[0] if pa.types.is_struct(array.type) else array).to_pylist()

@@ -58,7 +58,7 @@ class TabularTask:
         if file.suffix != ".parquet" and not file.name.endswith((".csv", ".csv.gz")):
             raise ValueError(f"a table must be a run folder, a parquet or a CSV file; got {path}")
         try:
-            frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
+            frame = pd.read_parquet(file.absolute()) if file.suffix == ".parquet" else pd.read_csv(file)
         except (ValueError, OSError) as error:
             raise ValueError(f"{file} cannot be read: {error}") from error
         if missing := [c for c in ("architecture", "accuracy") if c not in frame]:

@@ -267,6 +267,13 @@ def test_a_table_answers_and_a_changed_table_is_another_search(plugin: Path) -> 
     assert "task.table: the run has " in " ".join(run("resume", "run").err.split())
 
 
+def test_a_run_folder_may_have_a_colon_in_its_name(search: Callable[..., Outcome]) -> None:
+    # which a relative path is taken for a URI for by pyarrow
+    assert search("--out", "tpe:run", "--controller", "optuna:tpe", budget=3).data["trials"] == 3
+    assert run("resume", "tpe:run", "--budget", 4, "--format", "json").data["trials"] == 4
+    assert len(TrialStore.open(Path("tpe:run")).frame()) == 4
+
+
 def test_a_controller_asks_nothing_that_is_over_a_limit(search: Callable[..., Outcome]) -> None:
     found = search("--out", "run", "--max-params", 36_000, budget=8).data
     assert (found["trials"], found["infeasible"]) == (8, 0)
