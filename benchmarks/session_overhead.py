@@ -33,7 +33,7 @@ SEED = 0
 
 def table_of(trials: int) -> TabularTask:
     """What the random controller will propose, with accuracies made up."""
-    controller, table = RandomSearch(SPACE, None, SEED), {}
+    controller, table = RandomSearch(SPACE, PROBLEM.features, SEED), {}
     for number in range(trials):
         genotype = controller.ask()
         assert genotype is not None

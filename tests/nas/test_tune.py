@@ -21,6 +21,8 @@ import pytest
 from nas.controllers.random_search import RandomSearch
 from nas.evaluation import Evaluate
 from nas.plugins import resolve
+from nas.problem import Problem
+from nas.reward import accuracy, bind
 from nas.search import Workers, run_serial
 from nas.session import SearchSession
 from nas.tune import Searcher, _ray, _scratch_folder, _SessionSearcher, run_tune
@@ -92,7 +94,7 @@ def calls(log: Path) -> list[tuple[int, str]]:
 
 def first_architectures(space: SearchSpace, count: int, seed: int = 0) -> list[str]:
     """What the random controller proposes first."""
-    controller = RandomSearch(space, None, seed)
+    controller = RandomSearch(space, Problem(space, bind(accuracy, {}), 32).features, seed)
     genotypes = [controller.ask() for _ in range(count)]
     return [str(space.decode(genotype)) for genotype in genotypes if genotype is not None]
 
