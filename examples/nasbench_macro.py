@@ -1,4 +1,4 @@
-"""NAS-Bench-Macro as a search space and a table: 6,561 rows of 3,969 distinct trained networks.
+r"""NAS-Bench-Macro as a search space and a table: 6,561 rows of 3,969 distinct trained networks.
 
 Source: github.com/xiusu/NAS-Bench-Macro at commit 61a2bfc2 (Apache-2.0), the benchmark of "Prioritized
 Architecture Sampling with Monto-Carlo Tree Search" (Su et al., CVPR 2021): every network of a space of 8 layers,
@@ -13,6 +13,13 @@ width and strides 2. A network's genotype here is its `arch` there, digit by dig
   Their `flops` leave out the biases of the classifier, one per class.
 
     python examples/nasbench_macro.py nas-bench-macro_cifar10.json
+
+prints what it holds. With `--out` it writes the table for a search, in which the trial's seed draws one of the
+three trainings (with `--mean` their mean instead):
+
+    python examples/nasbench_macro.py nas-bench-macro_cifar10.json --out macro.parquet
+    nas search --space examples/nasbench_macro.py:space --evaluator table:macro.parquet --image-size 64 \
+        --reward accuracy --budget 1000
 """
 
 from __future__ import annotations
@@ -71,11 +78,44 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return table
 
 
+def search_table(table: pd.DataFrame, *, mean: bool) -> pd.DataFrame:
+    """The benchmark as a table for `nas search`: three rows per distinct network, one a seed, or one of their mean.
+
+    Args:
+        table: as `read_table` gives it.
+        mean: whether to give the mean of the three accuracies, in a single row.
+    """
+    distinct = table.drop_duplicates("architecture")
+    rows = pd.DataFrame({"genotype": [list(map(int, arch)) for arch in distinct["arch"]]}, index=distinct.index)
+    rows["params"] = distinct["params"]
+    rows["macs"] = distinct["flops"] + NUM_CLASSES  # theirs leave out the classifier's biases
+    columns = ["mean_acc"] if mean else ["acc1", "acc2", "acc3"]
+    trained = pd.concat([rows.assign(accuracy=distinct[column] / 100) for column in columns])
+    return trained.sort_index(kind="stable")[["genotype", "accuracy", "params", "macs"]]  # a network's rows together
+
+
 def main() -> None:
-    """Print the size of the space, how its rows fold, and the best networks."""
-    parser = argparse.ArgumentParser(description="Show NAS-Bench-Macro.")
+    """Print the size of the space, how its rows fold, and the best networks; or write the table for a search."""
+    parser = argparse.ArgumentParser(description="Show NAS-Bench-Macro, or write it as a table for a search.")
     parser.add_argument("table", type=Path, help="nas-bench-macro_cifar10.json, or a CSV file of it")
-    table = read_table(parser.parse_args().table)
+    parser.add_argument("--out", type=Path, metavar="FILE.parquet", help="write the table for a search to this file")
+    parser.add_argument("--mean", action="store_true", help="write the mean of the three trainings, not each")
+    arguments = parser.parse_args()
+    if arguments.mean and not arguments.out:
+        parser.error("--mean says what --out writes, and needs it")
+    if arguments.out and arguments.out.suffix != ".parquet":
+        parser.error(f"--out must be a parquet file; got {arguments.out}")
+    table = read_table(arguments.table)
+    if arguments.out:
+        rows = search_table(table, mean=arguments.mean)
+        rows.to_parquet(arguments.out.absolute(), index=False)
+        print(f"{arguments.out}: {len(rows):,} rows of {table['architecture'].nunique():,} networks")
+    else:
+        show(table)
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print the size of the space, how its rows fold, and the best networks."""
     rows = table["architecture"].value_counts()
     print(f"{space.name}: {space.size:,} distinct networks in {len(table):,} rows")
     print(f"{(rows > 1).sum():,} of them have several rows, at most {rows.max()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,14 +46,22 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stde
 _Seed = typer.Option(help="Of the controller, of the minival and of the candidates' training.")
 _Space = typer.Option(help="small, efficientnetv2-s, efficientnet-b4, or path/to/file.py:object.")
 _Controller = typer.Option(
-    help="random, evolution, local_search, predictor, ppo, optuna:tpe, optuna:nsga2, optuna:gp, or "
+    help="predictor, random, evolution, local_search, ppo, optuna:tpe, optuna:nsga2, optuna:nsga3, optuna:gp, or "
     "path/to/file.py:object."
 )
 _RewardName = typer.Option(
     help="training-aware, efficientnet, mnasnet-soft, mnasnet-hard, accuracy, or path/to/file.py:object."
 )
 _Weights = typer.Option(help="Weights of the reward: w=-0.07,v=-0.05.")
-_Evaluator = typer.Option(help="proxy (brief training), table:FILE (recorded trials), or path/to/file.py:object.")
+_Evaluator = typer.Option(
+    help="proxy (brief training), table:FILE (recorded trials), surrogate:FILE (a regression fitted on them), or "
+    "path/to/file.py:object."
+)
+_Objectives = typer.Option(help="Whose front is kept: of accuracy, step_time, params, macs, activations.")
+_RandomArm = typer.Option(help="Share of the proposals that random search makes, to compare the controller with.")
+_Confirm = typer.Option(min=0, help="Leaders to train twice more at the end, with other seeds, beyond the budget.")
+_OptunaStorage = typer.Option(help="Mirror the run into an Optuna study here: sqlite:///FILE.db, a URL or a journal.")
+_MaxStepTime = typer.Option(help="The longest training step, over the backbone's, as expected before training.")
 _DataOption = typer.Option(help="mnist5k, a folder in ImageNet layout, a parquet or an npz file.")
 _TestData = typer.Option(help="The test split, where it came separately. It is counted, and never chosen on.")
 _ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default: 32 in the small space, else 128.")
@@ -90,6 +99,11 @@ def search(
     max_unreadable: Annotated[float, typer.Option(help="Share of pictures that may be unreadable.")] = 0.01,
     max_params: Annotated[float | None, typer.Option(help="The most parameters a candidate may have.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="The most multiply-adds a candidate may take.")] = None,
+    max_step_time: Annotated[float | None, _MaxStepTime] = None,
+    objectives: Annotated[str, _Objectives] = "accuracy,step_time,params",
+    random_arm: Annotated[float, _RandomArm] = 0.0,
+    confirm: Annotated[int, _Confirm] = 0,
+    optuna_storage: Annotated[str | None, _OptunaStorage] = None,
     device: Annotated[str, _Device] = "auto",
     seed: Annotated[int, _Seed] = 0,
     workers: _WorkersOption = None,
@@ -103,11 +117,11 @@ def search(
     quiet: _Quiet = False,
 ) -> None:
     """Sample candidates, train each briefly, score them, keep everything in a run folder."""
-    from nas.conduct import check_workers, conduct
+    from nas.conduct import check_storage, check_workers, conduct
     from nas.config import SearchConfig
     from nas.runs import RunSettings, default_folder, start
 
-    limits = {"params": max_params, "macs": max_macs}
+    limits = {"params": max_params, "macs": max_macs, "step_time": max_step_time}
     config = SearchConfig(
         space=space,
         controller=controller,
@@ -123,16 +137,21 @@ def search(
         max_unreadable=max_unreadable,
         device=device,
         limits={name: limit for name, limit in limits.items() if limit is not None},
+        objectives=tuple(name.strip() for name in objectives.split(",")),
+        random_arm=random_arm,
         seed=seed,
     )
     settings = RunSettings(
         budget=budget,
+        confirm=confirm,
+        optuna_storage=optuna_storage,
         workers=workers,
         gpus_per_trial=gpus_per_trial,
         address=address,
         trial_timeout_s=trial_timeout,
     )
     check_workers(settings)
+    check_storage(optuna_storage)
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
         built, store = start(config, out or default_folder(config))
     raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet))
@@ -142,6 +161,8 @@ def search(
 def resume(
     run: _Run,
     budget: Annotated[int | None, _Budget] = None,
+    confirm: Annotated[int | None, _Confirm] = None,
+    optuna_storage: Annotated[str | None, _OptunaStorage] = None,
     workers: _WorkersOption = None,
     gpus_per_trial: _GpusPerTrial = None,
     address: _Address = None,
@@ -168,6 +189,8 @@ def resume(
         built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None})
     changes: dict[str, Any] = {
         "budget": budget,
+        "confirm": confirm,
+        "optuna_storage": optuna_storage,
         "workers": workers,
         "gpus_per_trial": gpus_per_trial,
         "address": address,
@@ -196,20 +219,28 @@ def trials(
 def pareto(
     run: _Run,
     objectives: Annotated[
-        str, typer.Option(help="Columns of the trial table; of accuracy and reward more is better.")
-    ] = "accuracy,step_time,params",
+        str | None,
+        typer.Option(help="Columns of the trial table; of accuracy and reward more is better. Default: the run's."),
+    ] = None,
     format: _FormatOption = Format.table,
 ) -> None:
     """List the trials of a run that no other beats in every objective."""
     from results.pareto import front_of
     from results.store import TrialStore
 
-    front = front_of(TrialStore.open(run).frame(), [name.strip() for name in objectives.split(",")])
+    store = TrialStore.open(run)
+    names = objectives.split(",") if objectives else _objectives_of(store.configuration)
+    front = front_of(store.frame(), [name.strip() for name in names])
     print_frame(front, format, columns=_COLUMNS)
 
 
 app.command()(describe)
 app.command()(scale)
+
+
+def _objectives_of(configuration: Mapping[str, Any]) -> list[str]:
+    return list(configuration.get("identity", {}).get("objectives", ("accuracy", "step_time", "params")))
+
 
 _COLUMNS = ("number", "state", "reward", "accuracy", "step_time", "params", "macs", "failure", "reason", "architecture")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from rich.console import Console
@@ -14,8 +14,10 @@ from nas.progress import SearchProgress
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
 from nas.search import Workers, choose_workers
 from nas.session import SearchSession
-from nas.show import Format, print_json, print_rows
+from nas.show import Format, print_json, print_rows, print_table
+from results.analysis import against_chance, confirmed
 from results.store import TrialStore
+from results.trial import Trial
 
 INTERRUPTED = 130
 """The exit code of a search that was interrupted and can be resumed, as shells have it for Ctrl-C."""
@@ -30,6 +32,14 @@ def check_workers(settings: RunSettings) -> Workers:
 
         gpus = count_gpus()
     return choose_workers(settings.workers, gpus_per_trial=settings.gpus_per_trial, address=settings.address, gpus=gpus)
+
+
+def check_storage(url: str | None) -> None:
+    """Say at once where the storage of a mirror cannot be opened."""
+    if url is not None:
+        from nas.optuna_mirror import open_storage  # loads Optuna
+
+        open_storage(url)
 
 
 def conduct(
@@ -49,7 +59,7 @@ def conduct(
     try:
         workers = check_workers(settings)
         note_start(store, settings)
-        session = make_session(search, store, settings.budget, fork=fork)
+        session = make_session(search, store, settings, fork=fork)
         for line in [] if quiet else _opening_lines(search, store, settings, workers.count):
             say(line)
         if session.finished:
@@ -58,6 +68,7 @@ def conduct(
             redirect_stdout(sys.stderr),  # what evaluators and Ray print is no data
             graceful_interrupts(session, say),
             SearchProgress(session, workers.count, console=console, quiet=quiet or session.finished),
+            _mirror(session, search, settings, say),
         ):
             finish(session, search, workers, settings.trial_timeout_s)
     except KeyboardInterrupt:
@@ -70,6 +81,28 @@ def conduct(
         store.close()
     _print_outcome(session, format)
     return _closing_lines(session, resume, say, quiet)
+
+
+@contextmanager
+def _mirror(
+    session: SearchSession, search: Search, settings: RunSettings, say: Callable[[str], None]
+) -> Iterator[None]:
+    """The run in Optuna's storage, where one was asked for, while the block runs."""
+    if settings.optuna_storage is None:
+        yield
+        return
+    from nas.optuna_mirror import OptunaMirror, open_storage  # loads Optuna
+
+    multi = search.identity["controller"] in ("optuna:nsga2", "optuna:nsga3")
+    mirror = OptunaMirror(
+        session.store,
+        open_storage(settings.optuna_storage),
+        space=search.problem.space,
+        objectives=search.problem.objectives if multi else None,
+        say=say,
+    )
+    with mirror:
+        yield
 
 
 def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], None], quiet: bool) -> int:
@@ -104,29 +137,57 @@ def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, wor
 
 
 def _print_outcome(session: SearchSession, format: Format) -> None:
-    """The best trial and where the results are, on stdout."""
-    best = session.best
+    """The best trial, what was confirmed, and where the results are, on stdout."""
+    frame = session.store.frame()
+    leaders, chance = confirmed(frame), against_chance(frame)
+    best = session.best if leaders.empty else session.store.trials[int(leaders["number"][0])]
     states = [t.state for t in session.store.trials.values()]
     counts = {s: states.count(s) for s in ("complete", "stopped", "failed", "infeasible", "repeat")}
-    outcome: dict[str, Any] = {"run": str(session.store.folder), "trials": session.evaluated, **counts}
-    outcome["best"] = None
-    if best is not None:
-        shown = ("accuracy", "step_time", "params", "macs", "activations")
-        outcome["best"] = {
-            "number": best.number,
-            "architecture": best.architecture,
-            "reward": best.reward,
-            **{name: getattr(best.measurement, name) for name in shown},
-        }
+    volumes = frame["hypervolume"].dropna()
+    outcome: dict[str, Any] = {
+        "run": str(session.store.folder),
+        "trials": session.evaluated,
+        **counts,
+        "hypervolume": float(volumes.iloc[-1]) if len(volumes) else None,
+        "random_arm": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
+        "confirmed": leaders.to_dict("records"),
+        "best": _described(best),
+    }
     if format is Format.json:
         print_json(outcome)
-        return
-    rows: list[dict[str, Any]] = [outcome["best"]] if outcome["best"] else []
-    if format is Format.csv:
+    elif format is Format.csv:
+        rows = [outcome["best"]] if outcome["best"] else []
         print_rows(rows, format, columns=(), all_columns=list(rows[0]) if rows else ())
-        return
-    print(f"{session.evaluated} candidates evaluated, {counts['failed']} failed; results in {outcome['run']}")
-    for row in rows:
+    else:
+        _print_for_people(outcome, session.problem.objectives)
+
+
+def _described(best: Trial | None) -> dict[str, Any] | None:
+    if best is None:
+        return None
+    shown = ("accuracy", "step_time", "params", "macs", "activations")
+    return {
+        "number": best.number,
+        "architecture": best.architecture,
+        "reward": best.reward,
+        **{name: getattr(best.measurement, name) for name in shown},
+    }
+
+
+def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> None:
+    print(f"{outcome['trials']} candidates evaluated, {outcome['failed']} failed; results in {outcome['run']}")
+    if outcome["hypervolume"] is not None:
+        print(f"hypervolume of the front in {', '.join(objectives)}: {outcome['hypervolume']:.4f} of 1")
+    if (chance := outcome["random_arm"]) is not None:
+        print(
+            f"a network of the controller has a higher reward than a random one with probability "
+            f"{chance['probability']:.2f} ({chance['low']:.2f} to {chance['high']:.2f}; {chance['controller']} "
+            f"against {chance['random']}): {chance['verdict']}"
+        )
+    if outcome["confirmed"]:
+        print("leaders trained again, by their mean reward (fresh: without the training they were chosen by):")
+        print_table(list(outcome["confirmed"][0]), outcome["confirmed"])
+    if outcome["best"] is not None:
         print("best:")
-        for name, value in row.items():
+        for name, value in outcome["best"].items():
             print(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nas.controllers import CONTROLLERS, Controller
 from nas.evaluation import Evaluate
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
 from nas.reward import REWARDS, bind
-from search_spaces import SPACES, SearchSpace
+from search_spaces import SPACES, Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    from trainers.proxy import ProxyTask
+
+GP_WARNING = (
+    "Optuna's Gaussian process takes seconds a proposal, the more the larger the space; after 100 candidates Optuna's "
+    "TPE goes on in its place (`predictor` needs fewer evaluations, and milliseconds)"
+)
+
+TIMED = 24
+"""Networks timed before a search with a limit of step time: three for each price to be found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +38,8 @@ class SearchConfig:
         controller: a name in `nas.controllers.CONTROLLERS`, or file.py:object.
         reward: a name in `nas.reward.REWARDS`, or file.py:object.
         reward_weights: for the reward's keyword-only arguments.
-        evaluator: `proxy` (brief training), `table:FILE` (recorded trials), or file.py:object.
+        evaluator: `proxy` (brief training), `table:FILE` (recorded trials), `surrogate:FILE` (a regression on them), or
+            file.py:object.
         data: a registered name, an image folder, a parquet or an npz file.
         test_data: the same, for a test split that came separately.
         image_size: side of the pictures, in pixels; None is 32 in the small space and 128 elsewhere.
@@ -34,7 +48,9 @@ class SearchConfig:
         minival: pictures of the minival; None is 2 % of the training pictures, at least 500.
         max_unreadable: the share of pictures that may be unreadable.
         device: `auto`, `cpu` or `cuda`.
-        limits: the most params, macs or activations that a candidate may have.
+        limits: the most params, macs, activations or step time that a candidate may have.
+        objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
+        random_arm: the share of the proposals that random search makes, to compare the controller with.
         seed: of the controller, of the minival and of the candidates' training.
     """
 
@@ -52,6 +68,8 @@ class SearchConfig:
     max_unreadable: float = 0.01
     device: str = "auto"
     limits: Mapping[str, float] = field(default_factory=dict)
+    objectives: Sequence[str] = ("accuracy", "step_time", "params")
+    random_arm: float = 0.0
     seed: int = 0
 
     def with_absolute_paths(self) -> SearchConfig:
@@ -59,8 +77,8 @@ class SearchConfig:
         values = asdict(self)
         for name in ("space", "controller", "reward", "evaluator"):
             values[name] = absolute(values[name])
-        if self.evaluator.startswith("table:"):
-            values["evaluator"] = f"table:{Path(self.evaluator[6:]).resolve()}"
+        if (recorded := _recorded(self.evaluator)) is not None:
+            values["evaluator"] = f"{recorded[0]}:{Path(recorded[1]).resolve()}"
         for name in ("data", "test_data"):
             if values[name] is not None and Path(values[name]).exists():
                 values[name] = str(Path(values[name]).resolve())
@@ -76,6 +94,7 @@ class Search:
         evaluate: the evaluator.
         controller: a fresh one.
         identity: everything that decides the outcome, as plain data; equal searches have equal identities.
+        prices: by which step times are expected; None where none are needed.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
     """
@@ -84,12 +103,16 @@ class Search:
     evaluate: Evaluate
     controller: Controller
     identity: dict[str, Any]
+    prices: list[float] | None = None
     splits: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
 
 
-def build(config: SearchConfig) -> Search:
+def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search:
     """Build a search from its options.
+
+    Args:
+        prices: by which the proxy expects step times, where they were found before; found now where they are needed.
 
     Raises:
         ValueError: an option names nothing, or is out of its range.
@@ -102,9 +125,19 @@ def build(config: SearchConfig) -> Search:
     make_controller = resolve("controller", config.controller, CONTROLLERS)
     _check_callable("controller", config.controller, make_controller, "space, features, seed")
     image_size = config.image_size or (32 if config.space == "small" else 128)
-    evaluate, task, splits, notes = _evaluator(config, space, image_size)
+    evaluate, task, splits, notes = _evaluator(config, space, image_size, prices)
     shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
-    problem = Problem(space, reward, image_size, limits=config.limits, **shape)
+    if config.controller == "optuna:gp":
+        notes = (*notes, GP_WARNING)
+    problem = Problem(
+        space,
+        reward,
+        image_size,
+        limits=config.limits,
+        objectives=tuple(config.objectives),
+        step_time=_step_time(evaluate),
+        **shape,
+    )
     names = ("controller", "reward", "evaluator")
     identity = {
         "space": space.to_json(),
@@ -114,9 +147,20 @@ def build(config: SearchConfig) -> Search:
         "task": task,
         "image_size": image_size,
         "limits": dict(config.limits),
+        "objectives": list(config.objectives),
+        "random_arm": config.random_arm,
         "seed": config.seed,
     }
-    return Search(problem, evaluate, make_controller(space, problem.features, config.seed), identity, splits, notes)
+    found = getattr(evaluate, "prices", None)
+    return Search(
+        problem=problem,
+        evaluate=evaluate,
+        controller=make_controller(space, problem.features, config.seed),
+        identity=identity,
+        prices=None if found is None else list(found),
+        splits=splits,
+        notes=notes,
+    )
 
 
 def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -138,24 +182,49 @@ def _short(value: object) -> str:
 
 def _named(text: str) -> str:
     """A file reference without its folder, so that a run may move."""
-    if text.startswith("table:"):
-        return f"table:{Path(text[6:]).name}"
+    if (recorded := _recorded(text)) is not None:
+        return f"{recorded[0]}:{Path(recorded[1]).name}"
     return f"{Path(text.rpartition(':')[0]).name}:{text.rpartition(':')[2]}" if is_file_reference(text) else text
 
 
 def _evaluator(
-    config: SearchConfig, space: SearchSpace, image_size: int
+    config: SearchConfig, space: SearchSpace, image_size: int, prices: Sequence[float] | None
 ) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
     if config.evaluator == "proxy":
-        return _proxy(config, space, image_size)
-    if config.evaluator.startswith("table:"):
-        from trainers.tabular import TabularTask
-
-        table = TabularTask.read(Path(config.evaluator[6:]))
-        return table, {"table": table.fingerprint}, None, ()
-    evaluate: Evaluate = resolve("evaluator", config.evaluator, {"proxy": None, "table:FILE": None})
+        return _proxy(config, space, image_size, prices)
+    if (recorded := _recorded(config.evaluator)) is not None:
+        return _from_records(*recorded, space)
+    names = {"proxy": None, "table:FILE": None, "surrogate:FILE": None}
+    evaluate: Evaluate = resolve("evaluator", config.evaluator, names)
     _check_callable("evaluator", config.evaluator, evaluate, "architecture, seed")
     return evaluate, {}, None, ()
+
+
+def _recorded(text: str) -> tuple[str, str] | None:
+    """`table` or `surrogate`, and the file, of an evaluator that answers from records."""
+    kind, colon, file = text.partition(":")
+    return (kind, file) if colon and kind in ("table", "surrogate") else None
+
+
+def _from_records(
+    kind: str, file: str, space: SearchSpace
+) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
+    if kind == "table":
+        from trainers.tabular import TabularTask
+
+        table = TabularTask.read(Path(file), space)
+        return table, {"table": table.fingerprint}, None, ()
+    from trainers.surrogate import SurrogateTask  # loads scikit-learn
+
+    surrogate = SurrogateTask.read(Path(file), space)
+    tau, rmse = surrogate.quality["kendall_tau"], surrogate.quality["rmse"]
+    note = f"the surrogate ranks held-out networks at Kendall tau {tau:.2f}, its accuracies are {rmse:.4f} off (rmse)"
+    return surrogate, {"surrogate": surrogate.fingerprint}, None, (note,)
+
+
+def _step_time(evaluate: Evaluate) -> Callable[[Architecture], float] | None:
+    """What the evaluator expects of a network's step time before training; None where it cannot tell."""
+    return getattr(evaluate, "expected_step_time", None) if getattr(evaluate, "has_step_time", True) else None
 
 
 def _check_callable(kind: str, text: str, found: Any, arguments: str) -> None:
@@ -174,7 +243,7 @@ def _check_callable(kind: str, text: str, found: Any, arguments: str) -> None:
 
 
 def _proxy(
-    config: SearchConfig, space: SearchSpace, image_size: int
+    config: SearchConfig, space: SearchSpace, image_size: int, prices: Sequence[float] | None
 ) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
     from trainers.data import load_data  # these load torch
     from trainers.proxy import ProxyTask
@@ -195,4 +264,16 @@ def _proxy(
     notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}, {task.describe()['device']}"]
     if data.unreadable:
         notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
+    if "step_time" in config.limits:
+        notes += _with_prices(task, space, prices)
     return task, described, data.sizes, tuple(notes)
+
+
+def _with_prices(task: ProxyTask, space: SearchSpace, prices: Sequence[float] | None) -> list[str]:
+    """Let the proxy know what step times to expect: by given prices, or those of networks drawn and timed now."""
+    if prices is not None:
+        task.prices = tuple(prices)
+        return []
+    rng = np.random.default_rng(0)
+    error = task.calibrate([space.decode(space.sample(rng)) for _ in range(TIMED)])
+    return [f"step times are expected from {TIMED} timed networks; each was {error:.1%} off by the others (mean)"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,7 +14,13 @@ from nas.reward import Reward
 from results.trial import Measurement
 from search_spaces import Architecture, Cost, Genotype, SearchSpace, cost
 
-LIMITS = ("params", "macs", "activations")
+LIMITS = ("params", "macs", "activations", "step_time")
+
+OBJECTIVES = ("accuracy", "step_time", "params", "macs", "activations")
+"""What a search can look for the best trade-offs of; of accuracy more is better, of the others less."""
+
+REFERENCE_COST = 2.0
+"""Hypervolumes are told against this many times the anchor's cost and an accuracy of 0."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,13 @@ class Problem:
         image_size: side of the pictures that costs are counted for, in pixels.
         num_classes: outputs of the classifier.
         in_channels: 1 for grey pictures, 3 for colour.
-        limits: the most `params`, `macs` or `activations` that a network may have.
+        limits: the most `params`, `macs`, `activations` or `step_time` (over the anchor's) that a network may have.
+        objectives: of whose trade-offs the front is kept, among `OBJECTIVES`.
+        step_time: what a network's step time over the anchor's is expected to be, before it is trained.
 
     Raises:
-        ValueError: an unknown limit, or one that is not positive.
+        ValueError: an unknown limit, one that is not positive, a limit of step time that nothing can tell before
+            training, or objectives that are unknown, repeated or none.
     """
 
     space: SearchSpace
@@ -39,6 +48,8 @@ class Problem:
     num_classes: int = 1000
     in_channels: int = 3
     limits: Mapping[str, float] = field(default_factory=dict)
+    objectives: tuple[str, ...] = ("accuracy", "step_time", "params")
+    step_time: Callable[[Architecture], float] | None = None
 
     def __post_init__(self) -> None:
         for name, limit in self.limits.items():
@@ -46,6 +57,15 @@ class Problem:
                 raise ValueError(f"a limit must be one of {', '.join(LIMITS)}; got {name!r}")
             if not limit > 0:
                 raise ValueError(f"the limit of {name} must be positive; got {limit}")
+        if "step_time" in self.limits and self.step_time is None:
+            raise ValueError(
+                "a limit of step_time needs an evaluator that tells it before training: the proxy, a table or a "
+                "surrogate with a step_time, or one with a method expected_step_time(architecture)"
+            )
+        if not self.objectives or any(name not in OBJECTIVES for name in self.objectives):
+            raise ValueError(f"objectives must be among {', '.join(OBJECTIVES)}; got {', '.join(self.objectives)}")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"each objective must be named once; got {', '.join(self.objectives)}")
 
     @cached_property
     def anchor(self) -> Cost:
@@ -65,9 +85,27 @@ class Problem:
         """Which limit the network is over, in words; None where it is within all."""
         known = self.cost(architecture)
         for name, limit in self.limits.items():
-            if (value := getattr(known, name)) > limit:
+            if name == "step_time":
+                assert self.step_time is not None
+                if (expected := self.step_time(architecture)) > limit:
+                    return f"step_time {expected:.3f}, as expected before training, is over the limit of {limit:g}"
+            elif (value := getattr(known, name)) > limit:
                 return f"{name} {value} is over the limit of {limit:g}"
         return None
+
+    def gains(self, measurement: Measurement) -> tuple[float, ...] | None:
+        """What a network gains in each objective, from 0 at the reference to 1; None where one was not measured.
+
+        The accuracy itself, and the share of `REFERENCE_COST` times the anchor's cost that is saved.
+        """
+        values = []
+        for name in self.objectives:
+            value = getattr(measurement, name)
+            if value is None:
+                return None
+            relative = value / getattr(self.anchor, name) if name in Cost._fields else value
+            values.append(float(value) if name == "accuracy" else 1 - relative / REFERENCE_COST)
+        return tuple(values)
 
     def completed(self, measurement: Measurement, architecture: Architecture) -> Measurement:
         """The measurement with params, macs and activations in closed form where it has none."""
@@ -84,6 +122,7 @@ class ClosedForm:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
+        self.objectives = problem.objectives
 
     def __call__(self, genotype: Genotype) -> NDArray[np.float64]:
         """Log params, log macs, log activations and the number of layers."""

@@ -59,7 +59,7 @@ class SearchProgress:
             return
         columns = (BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.description}"))
         with Progress(*columns, console=self._console, transient=True) as bar:
-            task = bar.add_task("", total=self._session.budget)
+            task = bar.add_task("", total=self._session.planned)
             over = False
             while not over:
                 over = self._over.wait(_LOOK_S)
@@ -75,7 +75,7 @@ class SearchProgress:
             if ended and (over or time.monotonic() - printed > _PLAIN_LINE_S):
                 for trial in ended[-_MAX_LINES_A_LOOK:]:
                     self._print(trial_line(trial))
-                self._print(f"{self._done()}/{self._session.budget} {self._summary()}")
+                self._print(f"{self._done()}/{self._session.planned} {self._summary()}")
                 printed, ended = time.monotonic(), []
 
     def _print(self, line: str) -> None:  # as text, since a failure's reason may hold what rich takes for markup
@@ -99,7 +99,7 @@ class SearchProgress:
         return ended
 
     def _done(self) -> int:
-        return self._session.evaluated - len(self._session.running)
+        return self._session.evaluated + self._session.confirmed - len(self._session.running)
 
     def _summary(self) -> str:
         failed = sum(t.state == "failed" for t in list(self._session.store.trials.values()))
@@ -112,7 +112,7 @@ class SearchProgress:
         return ", ".join(parts)
 
     def _remaining(self) -> int:
-        return self._session.budget - self._done()
+        return self._session.planned - self._done()
 
     def _running_s(self) -> list[float]:
         now = time.monotonic()

@@ -28,6 +28,8 @@ class RunSettings:
 
     Args:
         budget: how many candidates to evaluate, failed ones included.
+        confirm: how many leaders to train again with other seeds, beyond the budget.
+        optuna_storage: where the search is mirrored for optuna-dashboard; None for nowhere.
         workers: how many at a time; None for one a GPU, else one a core.
         gpus_per_trial: share of a GPU for each.
         address: of a Ray cluster.
@@ -35,6 +37,8 @@ class RunSettings:
     """
 
     budget: int
+    confirm: int = 0
+    optuna_storage: str | None = None
     workers: int | None = None
     gpus_per_trial: float | None = None
     address: str | None = None
@@ -66,6 +70,7 @@ def start(config: SearchConfig, folder: Path) -> tuple[Search, TrialStore]:
         "columns": columns,
         "options": asdict(config),
         "identity": search.identity,
+        "prices": search.prices,
     }
     return search, TrialStore.create(folder, configuration)
 
@@ -82,7 +87,7 @@ def reopen(folder: Path, changes: Mapping[str, Any]) -> tuple[Search, TrialStore
     store = TrialStore.open(folder, writing=True)
     try:
         options = {**store.configuration["options"], **changes}
-        search = build(SearchConfig(**options).with_absolute_paths())
+        search = build(SearchConfig(**options).with_absolute_paths(), store.configuration.get("prices"))
         found = differences(search.identity, store.configuration["identity"])
         if found:
             listed = "\n  ".join(found)
@@ -94,10 +99,18 @@ def reopen(folder: Path, changes: Mapping[str, Any]) -> tuple[Search, TrialStore
     return search, store, RunSettings(**(settings[-1] if settings else {"budget": 1}))
 
 
-def make_session(search: Search, store: TrialStore, budget: int, *, fork: bool = False) -> SearchSession:
+def make_session(search: Search, store: TrialStore, settings: RunSettings, *, fork: bool = False) -> SearchSession:
     """The session of a run, replayed from its store."""
-    seed = search.identity["seed"]
-    return SearchSession(search.problem, search.controller, store, budget=budget, seed=seed, fork=fork)
+    return SearchSession(
+        search.problem,
+        search.controller,
+        store,
+        budget=settings.budget,
+        seed=search.identity["seed"],
+        random_arm=search.identity["random_arm"],
+        confirm=settings.confirm,
+        fork=fork,
+    )
 
 
 def note_start(store: TrialStore, settings: RunSettings) -> None:

@@ -13,15 +13,20 @@ import time
 from dataclasses import replace
 
 from nas.controllers import Controller
+from nas.controllers.random_search import RandomSearch
 from nas.evaluation import failure_of
+from nas.front import Front
 from nas.problem import Problem
 from results.store import TrialStore
-from results.trial import Failure, Measurement, State, Trial
+from results.trial import Arm, Failure, Measurement, State, Trial
 from search_spaces import Genotype
 
 MAX_ATTEMPTS = 3
 MAX_FAILURES_IN_A_ROW = 10
 MAX_KNOWN_IN_A_ROW = 1000
+
+CONFIRMATIONS = 2
+"""How often each leader is trained once more, with other seeds: three trainings in all, as papers report them."""
 
 
 class SearchSession:
@@ -33,26 +38,47 @@ class SearchSession:
         store: open for writing.
         budget: how many candidates to evaluate, failed ones included.
         seed: the trials' seeds are a function of it.
+        random_arm: the share of all proposals that random search makes instead of the controller.
+        confirm: how many leaders are trained again, beyond the budget, when it is used up.
         fork: go on where the controller proposes something else than the store says it did.
 
     Raises:
-        ValueError: budget is under 1, or the controller does not repeat what the store says (names the trial).
+        ValueError: budget is under 1, confirm under 0, random_arm no share, or the controller does not repeat what
+            the store says (names the trial).
     """
 
     def __init__(
-        self, problem: Problem, controller: Controller, store: TrialStore, *, budget: int, seed: int, fork: bool = False
+        self,
+        problem: Problem,
+        controller: Controller,
+        store: TrialStore,
+        *,
+        budget: int,
+        seed: int,
+        random_arm: float = 0.0,
+        confirm: int = 0,
+        fork: bool = False,
     ) -> None:
         if budget < 1:
             raise ValueError(f"budget must be at least 1 candidate; got {budget}")
-        self.problem, self.store, self.budget = problem, store, budget
-        self.stopped_because: str | None = None
+        if confirm < 0:
+            raise ValueError(f"confirm must be at least 0 leaders; got {confirm}")
+        if not 0 <= random_arm < 1:
+            raise ValueError(f"random_arm must be a share of the proposals, from 0 to under 1; got {random_arm}")
+        self.problem, self.store, self.budget, self.confirm = problem, store, budget, confirm
+        self._stopped: str | None = None
+        self._exhausted: str | None = None
         self._controller, self._seed = controller, seed
+        self._random_arm = random_arm
+        self._arm = RandomSearch(problem.space, problem.features, trial_seed(seed, "random arm", 0))
+        self._front = Front()
         self._first: dict[tuple[str, int], int] = {}  # (architecture, replicate) -> the trial that evaluates it
         self._open: set[int] = set()  # asked and not told
         self._asked = 0
         self._known_in_a_row = 0
         self._failures: list[str] = []
         self.evaluated = 0
+        self.confirmed = 0
         self.running: set[int] = set()
         self.best: Trial | None = None
         self._replay(fork)
@@ -61,24 +87,47 @@ class SearchSession:
             self._answer(number)
 
     @property
+    def stopped_because(self) -> str | None:
+        """Why no more trials are given out although the budget is not used up."""
+        return self._stopped or self._exhausted
+
+    @property
+    def planned(self) -> int:
+        """How many evaluations there will be, if nothing ends the search early."""
+        return self.budget + max(self.confirm * CONFIRMATIONS, self.confirmed)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether no more trials will be given out."""
+        if self._stopped is not None:
+            return True
+        searched = self.evaluated >= self.budget or self._exhausted is not None
+        return searched and (not self.confirm or (not self.running and not self._unconfirmed()))
+
+    @property
     def finished(self) -> bool:
         """Whether no more trials will be given out and none is running."""
-        return not self.running and (self.stopped_because is not None or self.evaluated >= self.budget)
+        return not self.running and self.over
 
     def stop(self, reason: str) -> None:
         """Give out no more trials."""
-        self.stopped_because = self.stopped_because or reason
+        self._stopped = self._stopped or reason
 
     def ask(self) -> Trial | None:
         """The next trial to evaluate; None when there is none now (see `finished`)."""
-        trial = self._interrupted() or self._new()
+        trial = self._interrupted() or self._new() or self._confirming()
         if trial is None:
             self.store.sync()  # no ask will follow soon
         return trial
 
     def _interrupted(self) -> Trial | None:
         """A trial that was asked for before and never told."""
-        while self._again and self.stopped_because is None:
+        while self._again and self._stopped is None:
             number = self._again.pop(0)
             if self.store.trials[number].attempt < MAX_ATTEMPTS:
                 self.store.attempted(number, "the search was interrupted")
@@ -96,16 +145,50 @@ class SearchSession:
             genotype = self._proposal()
             if genotype is None:
                 if not self.running:
-                    self.stop("the controller has nothing more to propose: the space is exhausted")
+                    self._exhausted = "the controller has nothing more to propose: the space is exhausted"
                 return None
             trial = self._admit(genotype)
-            self.store.asked(trial)
-            self._note_asked(trial)
+            self._give_out(trial)
             if trial.state == "running":
                 return trial
             if trial.repeat_of not in self.running:
                 self._answer(trial.number)
         return None
+
+    def _confirming(self) -> Trial | None:
+        """A leader to train once more, when the search itself is over."""
+        searched = self.evaluated >= self.budget or self._exhausted is not None
+        if self._stopped is not None or not searched or any(self._searching()):
+            return None
+        for leader, replicate in self._unconfirmed():
+            trial = Trial(
+                number=self._asked,
+                genotype=leader.genotype,
+                architecture=leader.architecture,
+                seed=trial_seed(self._seed, leader.architecture, replicate),
+                replicate=replicate,
+                arm="confirm",
+                features=leader.features,
+                asked_at=time.time(),
+            )
+            self._give_out(trial)
+            return trial
+        return None
+
+    def _give_out(self, trial: Trial) -> None:
+        self.store.asked(trial)
+        self._note_asked(trial)
+
+    def _searching(self) -> list[int]:
+        """The running trials whose rewards decide who the leaders are."""
+        return [number for number in self.running if not self.store.trials[number].replicate]
+
+    def _unconfirmed(self) -> list[tuple[Trial, int]]:
+        """The leaders and replicates that have not been given out, one of each leader before the second of any."""
+        found = [t for t in self.store.trials.values() if t.state == "complete" and not t.replicate]
+        leaders = sorted(found, key=lambda t: (-(t.reward or 0.0), t.number))[: self.confirm]
+        wanted = [(leader, replicate) for replicate in range(1, CONFIRMATIONS + 1) for leader in leaders]
+        return [(leader, r) for leader, r in wanted if (leader.architecture, r) not in self._first]
 
     def measured(self, number: int, measurement: Measurement) -> None:
         """Record a measurement of a running trial."""
@@ -134,14 +217,20 @@ class SearchSession:
                 failure=None if failure is None else failure.kind,
                 reason=None if failure is None else failure.reason,
                 reward=reward,
+                hypervolume=None if reward is None else self._hypervolume(trial),
             )
         )
         for repeat in self._answerable():
             self._answer(repeat)
         return self.store.trials[number]
 
+    def _next_arm(self) -> Arm:
+        """Whose turn it is: trial n is the random arm's where the whole part of its share of n + 1 grows."""
+        share, number = self._random_arm, self._asked
+        return "random" if math.floor(share * (number + 1)) > math.floor(share * number) else "controller"
+
     def _proposal(self) -> Genotype | None:
-        genotype = self._controller.ask()
+        genotype = (self._arm if self._next_arm() == "random" else self._controller).ask()
         return None if genotype is None else tuple(operator.index(i) for i in genotype)  # numpy's are no JSON
 
     def _admit(self, genotype: Genotype) -> Trial:
@@ -154,6 +243,7 @@ class SearchSession:
             architecture=text,
             seed=trial_seed(self._seed, text, replicate),
             replicate=replicate,
+            arm=self._next_arm(),
             features=tuple(self.problem.features(genotype).tolist()),
             asked_at=time.time(),
         )
@@ -182,6 +272,10 @@ class SearchSession:
             return None, Failure("error", f"reward: it must be finite; got {reward}")
         return reward, None
 
+    def _hypervolume(self, trial: Trial) -> float | None:
+        gains = None if trial.measurement is None else self.problem.gains(trial.measurement)
+        return None if gains is None else self._front.volume_with(gains)
+
     def _record(self, trial: Trial) -> None:
         """Store first, tell second."""
         self.store.told(replace(trial, told_at=time.time()))
@@ -194,7 +288,8 @@ class SearchSession:
         if trial.state == "running":
             self._first[trial.architecture, trial.replicate] = trial.number
             self.running.add(trial.number)
-            self.evaluated += 1
+            self.evaluated += not trial.replicate
+            self.confirmed += bool(trial.replicate)
             self._known_in_a_row = 0
             return
         self._known_in_a_row += 1
@@ -204,8 +299,12 @@ class SearchSession:
         if trial.state in ("repeat", "infeasible"):
             return
         self.running.discard(trial.number)
-        if trial.reward is not None and (
-            self.best is None or self.best.reward is None or trial.reward > self.best.reward
+        if trial.hypervolume is not None and trial.measurement is not None:
+            self._front.add(self.problem.gains(trial.measurement) or ())
+        if (
+            trial.reward is not None
+            and not trial.replicate  # what leads is confirmed afterwards, by the mean
+            and (self.best is None or self.best.reward is None or trial.reward > self.best.reward)
         ):
             self.best = trial
         self._failures.append(f"{trial.failure}: {(trial.reason or '').split(':')[0]}" if trial.failure else "")
@@ -233,7 +332,7 @@ class SearchSession:
         for place, event in enumerate(events):
             if event["event"] == "asked":
                 trial = replace(self.store.trials[event["number"]], state=event["state"])
-                proposed = self._proposal()
+                proposed = trial.genotype if trial.replicate else self._proposal()
                 if proposed != trial.genotype and place > max(forks, default=-1) and differs is None:
                     differs = trial.number
                     if not fork:
@@ -248,7 +347,7 @@ class SearchSession:
                 self._controller.tell(self.store.trials[event["number"]])
         if differs is not None:
             self.store.record({"event": "forked", "at_trial": differs})
-        self.stopped_because = None
+        self._stopped = None
 
 
 def trial_seed(run_seed: int, architecture: str, replicate: int) -> int:

@@ -107,8 +107,7 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
         trial = self._unless_broken(self._next)
         session = self._session
         if trial is None:
-            enough = session.evaluated >= session.budget and not self._numbers  # one that runs may be lost
-            over = enough or session.stopped_because is not None or self.error is not None
+            over = session.finished or session.stopping or self.error is not None
             return Searcher.FINISHED if over else None
         self._numbers[trial_id] = trial.number
         return {"number": trial.number, "architecture": trial.architecture, "seed": trial.seed}
@@ -133,7 +132,7 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
             self._unless_broken(self._session.tell, number, failure)
 
     def _next(self) -> Trial | None:
-        if self._lost and self._session.stopped_because is None:
+        if self._lost and not self._session.stopping:
             number = self._lost.pop(0)
             self._session.attempt_lost(number, "the worker was lost")
             return self._session.store.trials[number]

@@ -129,7 +129,7 @@ class TrialStore:
 
     def told(self, trial: Trial) -> None:
         """Record the outcome of a trial; durable at the next ask, after a second, or by `sync`."""
-        kept = {k: getattr(trial, k) for k in ("state", "failure", "reason", "reward", "told_at")}
+        kept = {k: getattr(trial, k) for k in ("state", "failure", "reason", "reward", "hypervolume", "told_at")}
         outcome = {k: v for k, v in kept.items() if v is not None}
         self.record({"event": "told", "number": trial.number, **outcome}, durable=False)
         due = max(_VIEW_INTERVAL_S, self._view_took_s / _VIEW_SHARE)
@@ -224,7 +224,7 @@ def _fields(record: Trial | Measurement) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
-_TOLD_LATER = ("measurement", "curve", "reward", "told_at", "attempt", "failure")
+_TOLD_LATER = ("measurement", "curve", "reward", "hypervolume", "told_at", "attempt", "failure")
 
 
 def apply(event: Event, trials: dict[int, Trial]) -> None:
@@ -243,7 +243,7 @@ def apply(event: Event, trials: dict[int, Trial]) -> None:
         trials[trial.number] = replace(trial, measurement=measurement, curve=(*trial.curve, measurement.accuracy))
     elif kind == "told":
         trial = trials[event["number"]]
-        outcome: dict[str, Any] = {k: event.get(k) for k in ("state", "failure", "reward", "told_at")}
+        outcome: dict[str, Any] = {k: event.get(k) for k in ("state", "failure", "reward", "hypervolume", "told_at")}
         if trial.repeat_of is not None:  # a repeat is answered with what the original measured
             original = trials[trial.repeat_of]
             outcome |= {"measurement": original.measurement, "curve": original.curve}

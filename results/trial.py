@@ -9,6 +9,8 @@ State = Literal["running", "complete", "stopped", "failed", "infeasible", "repea
 """`running` is asked and not told; `stopped` early by a scheduler; `infeasible` over a limit before any
 training; `repeat` answered with the trial that evaluated the same architecture before."""
 
+Arm = Literal["controller", "random", "confirm"]
+
 FailureKind = Literal["out_of_memory", "diverged", "timeout", "worker_lost", "error"]
 
 
@@ -66,6 +68,7 @@ class Trial:
         genotype: one option's index per choice of the space.
         architecture: the architecture's text, which identifies it.
         replicate: 0 for the first evaluation of an architecture, 1 for the second on purpose, ...
+        arm: who proposed it: the `controller`, the `random` arm, or `confirm` for a leader trained once more.
         seed: of its training; a function of the run's seed, the architecture and the replicate.
         state: what became of it.
         attempt: how often its evaluation was begun.
@@ -75,6 +78,7 @@ class Trial:
         measurement: the newest measurement; a repeat carries the original's.
         curve: accuracy after each epoch measured.
         reward: what the controller maximises; None unless complete (or the repeat of a complete trial).
+        hypervolume: of the front of all complete trials up to this one's end; None where there is none.
         features: what is known before training, as the controller was given it.
         asked_at: seconds since 1970 when it was asked for.
         told_at: when its outcome was told.
@@ -85,6 +89,7 @@ class Trial:
     architecture: str
     seed: int
     replicate: int = 0
+    arm: Arm = "controller"
     state: State = "running"
     attempt: int = 1
     repeat_of: int | None = None
@@ -93,6 +98,7 @@ class Trial:
     measurement: Measurement | None = None
     curve: tuple[float, ...] = ()
     reward: float | None = None
+    hypervolume: float | None = None
     features: tuple[float, ...] = field(default=())
     asked_at: float | None = None
     told_at: float | None = None

@@ -9,6 +9,7 @@ params a channel and nothing else. The papers print macs as "FLOPs".
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from search_spaces.architecture import Architecture, Stage, checked_count
@@ -71,11 +72,8 @@ def part_costs(
     size, width = _strided(image_size, 2), architecture.stem_channels
     parts = [PartCost("stem", None, width, size, _conv_bn(in_channels, width, 3, size))]
     for number, stage in enumerate(architecture.stages, 1):
-        total = _layer(stage, width, size, stage.stride)
+        total = _stage(stage, width, size)
         size, width = _strided(size, stage.stride), stage.channels
-        if stage.layers > 1:
-            one, times = _layer(stage, width, size, 1), stage.layers - 1
-            total = total.plus(Cost(one.params * times, one.macs * times, one.activations * times))
         parts.append(PartCost(f"stage{number}", stage, width, size, total))
     if architecture.head_channels:
         width, before = architecture.head_channels, width
@@ -87,6 +85,16 @@ def part_costs(
 def inner_width(stage: Stage, in_channels: int) -> int:
     """Width inside a layer: MBConvs expand the width they are given, RegNets the one they give."""
     return stage.expand_ratio * (stage.channels if stage.op.startswith("regnet") else in_channels)
+
+
+@lru_cache(maxsize=2**16)  # the networks of a search share their stages
+def _stage(stage: Stage, width: int, size: int) -> Cost:
+    """All layers of a stage whose input is a map of side `size` with `width` channels."""
+    total = _layer(stage, width, size, stage.stride)
+    if stage.layers > 1:
+        one, times = _layer(stage, stage.channels, _strided(size, stage.stride), 1), stage.layers - 1
+        total = total.plus(Cost(one.params * times, one.macs * times, one.activations * times))
+    return total
 
 
 def _layer(stage: Stage, width: int, size: int, stride: int) -> Cost:

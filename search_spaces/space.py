@@ -7,10 +7,10 @@ The factorised hierarchical space of MnasNet (arXiv 1807.11626, section 4.1) as 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from search_spaces.distinct import DistinctWords, Word
 
 Genotype = tuple[int, ...]
 """One option's index per choice, in the order of `SearchSpace.choices`."""
+
+T = TypeVar("T")
 
 _STAGE_FIELDS = tuple(f.name for f in fields(Stage))
 
@@ -146,6 +148,17 @@ class SearchSpace:
             )
         return self._genotype(tuple(letter for stage in architecture.stages for letter in _layers(stage)))
 
+    def canonical(self, genotype: Genotype) -> Genotype:
+        """The canonical genotype of the same network.
+
+        Raises:
+            ValueError: as `decode`.
+        """
+        if not self._stages_are_told_apart:
+            return self.encode(self.decode(genotype))
+        smallest = (s for s, _ in self._by_genes(genotype, self._canonical_parts))
+        return tuple(index for part in smallest for index in part)
+
     def contains(self, architecture: Architecture) -> bool:
         """Whether some genotype stands for the network."""
         try:
@@ -182,12 +195,16 @@ class SearchSpace:
         self.decode(a), self.decode(b)  # says what is wrong with a genotype of another space
         return tuple(x if heads else y for x, y, heads in zip(a, b, rng.random(len(a)) < 0.5, strict=True))
 
+    def present(self, genotype: Genotype) -> tuple[bool, ...]:
+        """For each choice, whether it matters: of an absent stage, only the one that leaves it out does."""
+        return tuple(flag for _, flags in self._by_genes(genotype, self._canonical_parts) for flag in flags)
+
     def labels(self, genotype: Genotype) -> dict[str, Any]:
         """Each choice's option as a plain value, by its name; None for the choices of an absent stage."""
-        absent = {i + 1 for i, stage in enumerate(self._stages_of(genotype)) if stage is None}
+        present = self.present(genotype)
         return {
-            c.name: None if c.stage in absent and c.options[index].get("layers") != 0 else c.label(index)
-            for c, index in zip(self.choices, genotype, strict=True)
+            c.name: c.label(index) if flag else None
+            for c, index, flag in zip(self.choices, genotype, present, strict=True)
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -215,6 +232,29 @@ class SearchSpace:
         return made
 
     @cached_property
+    def _canonical_parts(self) -> list[dict[Genotype, tuple[Genotype, tuple[bool, ...]]]]:
+        """For each stage, from its genes: the smallest genes that make the same layers, and which choices matter."""
+        return [
+            {
+                genes: (
+                    words[_layers(stage)],
+                    tuple(
+                        stage is not None or c.options[i].get("layers") == 0
+                        for c, i in zip(choices, genes, strict=True)
+                    ),
+                )
+                for genes, stage in made.items()
+            }
+            for made, words, choices in zip(self._made, self._words, self._by_stage, strict=True)
+        ]
+
+    @cached_property
+    def _stages_are_told_apart(self) -> bool:
+        """Whether no two stages can have a layer in common, so that each network is spelt stage by stage."""
+        letters = [{letter for word in words for letter in word} for words in self._words]
+        return sum(map(len, letters)) == len(set().union(*letters))
+
+    @cached_property
     def _words(self) -> list[dict[Word, Genotype]]:
         """For each stage, the distinct sequences of layers it can be, with the smallest genes for each."""
         words: list[dict[Word, Genotype]] = []
@@ -229,19 +269,24 @@ class SearchSpace:
     def _language(self) -> DistinctWords:
         return DistinctWords(self._words)
 
-    def _stages_of(self, genotype: Genotype) -> Iterator[Stage | None]:
+    def _stages_of(self, genotype: Genotype) -> list[Stage | None]:
+        return self._by_genes(genotype, self._made)
+
+    def _by_genes(self, genotype: Genotype, tables: Sequence[Mapping[Genotype, T]]) -> list[T]:
+        """What each stage's table holds for its genes."""
         if len(genotype) != len(self.choices):
             raise ValueError(
                 f"a genotype of space {self.name} must have {len(self.choices)} indices; got {len(genotype)}"
             )
-        place = 0
-        for made, choices in zip(self._made, self._by_stage, strict=True):
+        place, found = 0, []
+        for table, choices in zip(tables, self._by_stage, strict=True):
             genes = tuple(genotype[place : place + len(choices)])
-            if genes not in made:
+            if genes not in table:
                 limits = ", ".join(f"{c.name} < {len(c.options)}" for c in choices)
                 raise ValueError(f"genotype indices must be at least 0 and {limits}; got {genes}")
             place += len(choices)
-            yield made[genes]
+            found.append(table[genes])
+        return found
 
     def _genotype(self, word: Word) -> Genotype:
         spellings = self._language.spellings(word)

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
-from search_spaces import PUBLISHED, SearchSpace
+from search_spaces import PUBLISHED, SearchSpace, cost
+from trainers.surrogate import SurrogateTask
+from trainers.tabular import TabularTask
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {"accel_nasbench": "accel_nasbench_public.csv.gz", "nasbench_macro": "nasbench_macro_cifar10.csv.gz"}
@@ -113,6 +116,78 @@ def test_accel_nasbench_holds_b0_and_every_row(shared_data: Path, load_example: 
     )
     twice = table.groupby("architecture").size()
     assert Counter(twice) == {1: 4606, 2: 10}
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "accuracies"),
+    [((), "11,907 rows of 3,969", [0.6434, 0.6421, 0.6412]), (("--mean",), "3,969 rows of 3,969", [0.642233])],
+)
+def test_nasbench_macro_writes_a_table_for_a_search(
+    options: tuple[str, ...],
+    said: str,
+    accuracies: list[float],
+    shared_data: Path,
+    tmp_path: Path,
+    load_example: Callable[[str], ModuleType],
+) -> None:
+    out = tmp_path / "macro.parquet"
+    done = run("nasbench_macro", shared_data / TABLES["nasbench_macro"], "--out", out, *options)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{out}: {said} networks\n")
+    example = load_example("nasbench_macro")
+    task = TabularTask.read(out, example.space)
+    assert {len(rows) for rows in task.rows.values()} == {len(accuracies)}
+    assert len(task.rows) == example.space.size
+    second = example.space.decode((0, 0, 0, 0, 0, 0, 0, 1))
+    drawn = [task(second, seed) for seed in range(3)]
+    assert [m.accuracy for m in drawn] == pytest.approx((accuracies * 3)[:3])
+    ours = cost(second, example.IMAGE_SIZE, num_classes=example.NUM_CLASSES)
+    assert {(m.params, m.macs) for m in drawn} == {(ours.params, ours.macs)}
+    assert not task.has_step_time
+
+
+def test_accel_nasbench_writes_a_table_for_a_search(
+    shared_data: Path, tmp_path: Path, load_example: Callable[[str], ModuleType]
+) -> None:
+    out = tmp_path / "accel.parquet"
+    done = run("accel_nasbench", shared_data / TABLES["accel_nasbench"], "--out", out)
+    said = f"{out}: 4,617 rows, 9 outliers left out\n"
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", said)
+    written = pd.read_parquet(out)
+    assert written["step_time"].median() == pytest.approx(1)
+    assert written["train_time_s"].max() <= 8000
+    example = load_example("accel_nasbench")
+    task = TabularTask.read(out, example.space)
+    assert task.has_step_time
+    for genotype, params in written[["genotype", "params"]].head(20).itertuples(index=False):
+        architecture = example.space.decode(tuple(genotype))
+        assert task(architecture, 0).params == params == cost(architecture, 224, num_classes=1000).params
+
+
+def test_a_surrogate_of_accel_nasbench_ranks_networks_that_it_did_not_see(
+    shared_data: Path, load_example: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    example = load_example("accel_nasbench")
+    rows = example.search_table(example.read_table(shared_data / TABLES["accel_nasbench"]))
+    rows.drop(columns="train_time_s").to_parquet(tmp_path / "t.parquet")
+    task = SurrogateTask.read(tmp_path / "t.parquet", example.space)
+    assert task.quality["kendall_tau"] > 0.9
+    assert task.quality["rmse"] < 0.006
+    b0 = task(PUBLISHED["efficientnet-b0"], 0)
+    assert 0.6 < b0.accuracy < 0.68
+    assert b0.step_time == task.expected_step_time(PUBLISHED["efficientnet-b0"])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_an_example_writes_parquet_alone(name: str) -> None:
+    done = run(name, "table.csv", "--out", "other.csv")
+    assert done.returncode == 2
+    assert "--out must be a parquet file; got other.csv" in done.stderr
+
+
+def test_nasbench_macros_mean_needs_a_file() -> None:
+    done = run("nasbench_macro", "table.csv", "--mean")
+    assert done.returncode == 2
+    assert "--mean says what --out writes" in done.stderr
 
 
 def test_a_family_by_every_rule() -> None:

@@ -53,6 +53,7 @@ CONTROLLERS: dict[str, Callable[[SearchSpace, Features, int], Controller]] = {
     "ppo": _ppo,
     "optuna:tpe": _optuna("tpe"),
     "optuna:nsga2": _optuna("nsga2"),
+    "optuna:nsga3": _optuna("nsga3"),
     "optuna:gp": _optuna("gp"),
 }
 """The controllers by name; each is made from (space, features, seed)."""

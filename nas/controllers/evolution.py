@@ -45,7 +45,7 @@ class RegularizedEvolution:
     def tell(self, trial: Trial) -> None:
         """A network with a reward joins the population, and its oldest member leaves it."""
         self._novelty.note(self._novelty.canonical(trial.genotype))
-        if trial.state == "complete" and trial.reward is not None:
+        if trial.state == "complete" and trial.reward is not None and not trial.replicate:
             self._population.append((trial.reward, trial.genotype))
 
     def _child(self) -> Genotype | None:

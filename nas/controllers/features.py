@@ -11,7 +11,13 @@ from search_spaces import Genotype
 
 
 class Features(Protocol):
-    """What is known of a network before any training."""
+    """What is known before any training: of a network, and of what is asked for.
+
+    Attributes:
+        objectives: the names of the search's objectives, as fields of `Measurement`.
+    """
+
+    objectives: tuple[str, ...]
 
     def __call__(self, genotype: Genotype) -> NDArray[np.float64]:
         """Log params, log macs, log activations, layers."""

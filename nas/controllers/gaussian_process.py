@@ -2,7 +2,7 @@
 
 Rasmussen and Williams 2006, chapters 2 and 5. Inputs are a network's choices, one-hot, and its closed-form
 features; the kernel is a sum of what such spaces are made of: effects of single choices, their interplay, and
-smooth trends in size and cost.
+straight and smooth trends in size and cost.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
 Array = NDArray[np.float64]
 
@@ -42,7 +43,8 @@ class Constants(NamedTuple):
         reach: how many differing choices the interplay reaches over.
         trend: variance of smooth trends in the features.
         scale: length scale of these, in standard deviations.
-        noise: variance of what training adds.
+        linear: variance of the slopes of straight trends in the features.
+        noise: variance of what one training adds.
     """
 
     single: float = math.log(0.3)
@@ -50,11 +52,14 @@ class Constants(NamedTuple):
     reach: float = math.log(5.0)
     trend: float = math.log(0.4)
     scale: float = math.log(2.0)
+    linear: float = math.log(0.1)
     noise: float = math.log(0.1)
 
 
-PRIOR_WIDTH = Constants(1.5, 1.5, 1.0, 1.5, 0.7, 1.5)
-"""Standard deviations of the constants' log-normal priors, whose medians are the defaults above."""
+PRIOR_WIDTH = Constants(0.75, 0.75, 0.5, 0.75, 0.35, 0.75, 0.75)
+"""Standard deviations of the constants' log-normal priors: a factor of 2 either way is nothing unusual. They are
+narrow because the trials of a search are not drawn at random: they gather, and what varies little among them alone
+would be taken for what matters little."""
 
 
 class GaussianProcess:
@@ -62,20 +67,21 @@ class GaussianProcess:
 
     Args:
         inputs: of the observed networks, n rows.
-        targets: (n,) observed values, about standard normal.
+        targets: (n,) observed values, about standard normal; of several trainings, their mean.
         mean: (n,) prior mean at the inputs.
         constants: of the kernel.
+        trainings: (n,) how many each target is the mean of; 1 by default.
     """
 
-    def __init__(self, inputs: Inputs, targets: Array, mean: Array, constants: Constants) -> None:
+    def __init__(
+        self, inputs: Inputs, targets: Array, mean: Array, constants: Constants, *, trainings: Array | float = 1.0
+    ) -> None:
         self._inputs, self.constants = inputs, constants
         covariance = kernel(inputs, inputs, constants)
-        covariance[np.diag_indices_from(covariance)] += math.exp(constants.noise) + 1e-8
+        covariance[np.diag_indices_from(covariance)] += math.exp(constants.noise) / trainings + 1e-8
         self._lower = np.linalg.cholesky(covariance)
-        self._inverse = np.linalg.inv(self._lower)
-        residual = targets - mean
-        self._weights = self._inverse.T @ (self._inverse @ residual)  # alpha, equation 2.25
-        half = self._inverse @ residual
+        half = solve_triangular(self._lower, targets - mean, lower=True, check_finite=False)
+        self._weights = solve_triangular(self._lower, half, lower=True, trans=1, check_finite=False)  # equation 2.25
         self.log_likelihood = float(  # equation 2.30
             -0.5 * half @ half - np.log(np.diag(self._lower)).sum() - 0.5 * len(targets) * math.log(2 * math.pi)
         )
@@ -87,52 +93,69 @@ class GaussianProcess:
             inputs: of the networks.
             mean: (m,) prior mean there.
         """
-        cross = kernel(inputs, self._inputs, self.constants)
-        half = cross @ self._inverse.T
-        c = self.constants
-        singles = inputs.choices.sum(1) / max(1, self._inputs.choices.sum(1).max())
-        prior = math.exp(c.single) * np.minimum(1.0, singles) + math.exp(c.joint) + math.exp(c.trend)
-        variance = np.maximum(prior - (half * half).sum(1), 1e-10)
-        return mean + cross @ self._weights, np.sqrt(variance)
+        cross = kernel(self._inputs, inputs, self.constants)
+        half = solve_triangular(self._lower, cross, lower=True, check_finite=False, overwrite_b=False)
+        variance = np.maximum(prior_variance(inputs, self.constants) - (half * half).sum(0), 1e-10)
+        return mean + self._weights @ cross, np.sqrt(variance)
 
 
 def kernel(a: Inputs, b: Inputs, c: Constants) -> Array:
     """(n, m) covariances."""
+    choices = _choices(a, b)
     alike = a.choices @ b.choices.T  # how many choices agree
-    most = max(1.0, a.choices.sum(1).max(initial=0.0), b.choices.sum(1).max(initial=0.0))
     differing = np.maximum(a.choices.sum(1)[:, None], b.choices.sum(1)[None, :]) - alike
-    squares = (a.features**2).sum(1)[:, None] + (b.features**2).sum(1)[None, :] - 2 * a.features @ b.features.T
-    result: Array = math.exp(c.single) / most * alike
+    inner = a.features @ b.features.T
+    squares = (a.features**2).sum(1)[:, None] + (b.features**2).sum(1)[None, :] - 2 * inner
+    result: Array = math.exp(c.single) / choices * alike + math.exp(c.linear) * inner
     result += math.exp(c.joint) * np.exp(differing / -math.exp(c.reach))
     result += math.exp(c.trend) * np.exp(np.maximum(squares, 0.0) / (-2 * math.exp(2 * c.scale)))
     return result
 
 
-def fitted(inputs: Inputs, targets: Array, mean: Array, start: Constants) -> GaussianProcess:
-    """The process whose constants have the highest posterior density, by a pattern search from `start`.
+def prior_variance(inputs: Inputs, c: Constants) -> Array:
+    """(n,) variances: the diagonal of the kernel."""
+    single = math.exp(c.single) * inputs.choices.sum(1) / _choices(inputs, inputs)
+    straight = math.exp(c.linear) * (inputs.features**2).sum(1)
+    variance: Array = single + straight + math.exp(c.joint) + math.exp(c.trend)
+    return variance
+
+
+def _choices(a: Inputs, b: Inputs) -> float:
+    """How many choices a network with all its stages makes."""
+    return max(1.0, a.choices.sum(1).max(initial=0.0), b.choices.sum(1).max(initial=0.0))
+
+
+def fitted(
+    inputs: Inputs, targets: Array, mean: Array, start: Constants, medians: Constants, *, trainings: Array | float = 1.0
+) -> Constants:
+    """The constants of the highest posterior density, by a pattern search.
 
     Deterministic: every constant is tried up and down, by smaller and smaller steps.
+
+    Args:
+        inputs: as `GaussianProcess`; so are targets, mean and trainings.
+        start: where the search begins.
+        medians: of the constants' priors.
     """
 
-    def scored(constants: Constants) -> tuple[float, GaussianProcess]:
-        made = GaussianProcess(inputs, targets, mean, constants)
-        return made.log_likelihood + _log_prior(constants), made
+    def density(constants: Constants) -> float:
+        made = GaussianProcess(inputs, targets, mean, constants, trainings=trainings)
+        return made.log_likelihood + _log_prior(constants, medians)
 
-    score, best = scored(start)
+    best, score = start, density(start)
     for step in (0.8, 0.4, 0.2):
         before = -math.inf
         while score > before + 0.05:
             before = score
             for name in Constants._fields:
                 for change in (step, -step):
-                    value = getattr(best.constants, name) + change
-                    other, made = scored(best.constants._replace(**{name: value}))
-                    if other > score:
-                        score, best = other, made
+                    other = best._replace(**{name: getattr(best, name) + change})
+                    if (found := density(other)) > score:
+                        best, score = other, found
                         break
     return best
 
 
-def _log_prior(constants: Constants) -> float:
-    pairs = zip(constants, Constants(), PRIOR_WIDTH, strict=True)
-    return -0.5 * sum(((value - median) / width) ** 2 for value, median, width in pairs)
+def _log_prior(constants: Constants, medians: Constants) -> float:
+    deviations: Array = (np.array(constants) - np.array(medians)) / np.array(PRIOR_WIDTH)
+    return -0.5 * float(deviations @ deviations)

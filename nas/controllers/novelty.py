@@ -35,7 +35,7 @@ class Novelty:
 
     def canonical(self, genotype: Genotype) -> Genotype:
         """The one genotype that stands for its network."""
-        return self._space.encode(self._space.decode(genotype))
+        return self._space.canonical(genotype)
 
     def note(self, genotype: Genotype) -> None:
         """Take a canonical genotype for known."""

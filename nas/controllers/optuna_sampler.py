@@ -1,7 +1,8 @@
-"""Any Optuna sampler as a controller, by ask and tell."""
+"""Any Optuna sampler as a controller, by ask and tell (Akiba et al. 2019, arXiv 1907.10902)."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,19 +12,82 @@ import optuna
 
 from nas.controllers.features import Features
 from nas.controllers.novelty import TRIES, Novelty
+from results.pareto import MAXIMISED
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
 
-SAMPLERS: dict[str, Callable[[int], Any]] = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(
-        n_startup_trials=10, n_ei_candidates=24, multivariate=True, group=False, constant_liar=True, seed=seed
-    ),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(
-        population_size=20, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed
-    ),
-    "gp": lambda seed: optuna.samplers.GPSampler(n_startup_trials=10, deterministic_objective=False, seed=seed),
-}
-"""The samplers by name; each is made from a seed, every option that matters set."""
+POPULATION = 20
+"""Of the evolutionary samplers. Optuna's 50 would make a tenth of 500 trials, and half of 100, random."""
+
+GP_TRIALS = 100
+"""Optuna's Gaussian process takes seconds a proposal by then, and minutes by 200: from here on its TPE goes on."""
+
+MakeSampler = Callable[[int], Any]
+"""seed -> an Optuna sampler."""
+
+
+def _tpe(seed: int) -> Any:
+    return optuna.samplers.TPESampler(  # Bergstra et al. 2011; what is left out Optuna itself is to drop in 6.0
+        n_startup_trials=10,
+        n_ei_candidates=24,
+        multivariate=True,
+        group=False,
+        constant_liar=True,  # for several at a time
+        constraints_func=None,
+        seed=seed,
+    )
+
+
+def _nsga2(seed: int) -> Any:
+    return optuna.samplers.NSGAIISampler(  # Deb et al. 2002
+        population_size=POPULATION,
+        mutation=None,
+        mutation_prob=None,  # one over the number of choices
+        crossover=None,  # of categorical choices there is one kind: by swapping
+        crossover_prob=0.9,
+        swapping_prob=0.5,
+        constraints_func=None,
+        elite_population_selection_strategy=None,
+        child_generation_strategy=None,
+        after_trial_strategy=None,
+        seed=seed,
+    )
+
+
+def _nsga3(seed: int) -> Any:
+    return optuna.samplers.NSGAIIISampler(  # Deb and Jain 2014
+        population_size=POPULATION,
+        mutation=None,
+        mutation_prob=None,
+        crossover=None,
+        crossover_prob=0.9,
+        swapping_prob=0.5,
+        constraints_func=None,
+        reference_points=None,
+        dividing_parameter=3,
+        elite_population_selection_strategy=None,
+        child_generation_strategy=None,
+        after_trial_strategy=None,
+        seed=seed,
+    )
+
+
+def _gp(seed: int) -> Any:
+    return optuna.samplers.GPSampler(
+        independent_sampler=None,
+        n_startup_trials=10,
+        deterministic_objective=False,
+        constraints_func=None,
+        warn_independent_sampling=False,
+        seed=seed,
+    )
+
+
+SAMPLERS: dict[str, MakeSampler] = {"tpe": _tpe, "nsga2": _nsga2, "nsga3": _nsga3, "gp": _gp}
+"""The samplers by name; each is made from a seed, every option set."""
+
+MULTI_OBJECTIVE = ("nsga2", "nsga3")
+"""The samplers that optimise the objectives themselves; the others maximise the reward."""
 
 
 class OptunaSampler:
@@ -31,24 +95,41 @@ class OptunaSampler:
 
     Args:
         space: where to search.
-        features: say what is feasible.
+        features: say what is feasible, and which objectives there are.
         seed: of the sampler.
-        sampler: a name in `SAMPLERS`.
+        sampler: a name in `SAMPLERS`, or a function that makes a sampler of a seed.
+        multi_objective: whether the sampler optimises the objectives, not the reward; by default those of
+            `MULTI_OBJECTIVE` do.
     """
 
-    def __init__(self, space: SearchSpace, features: Features, seed: int, *, sampler: str) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        features: Features,
+        seed: int,
+        *,
+        sampler: str | MakeSampler,
+        multi_objective: bool | None = None,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study = optuna.create_study(sampler=SAMPLERS[sampler](seed), direction="maximize")
+        self._objectives = features.objectives if multi_objective or sampler in MULTI_OBJECTIVE else None
+        self._bound = GP_TRIALS if sampler == "gp" else math.inf
+        self._seed, self._finished = seed, 0
         self._names = [choice.name for choice in space.choices]
         self._distributions: dict[str, Any] = {
             choice.name: optuna.distributions.CategoricalDistribution(tuple(range(len(choice.options))))
             for choice in space.choices
         }
+        directions = ["maximize"]
+        if self._objectives is not None:
+            directions = ["maximize" if name in MAXIMISED else "minimize" for name in self._objectives]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made = (SAMPLERS[sampler] if isinstance(sampler, str) else sampler)(seed)
+            self._study = optuna.create_study(sampler=made, directions=directions)
         self._novelty = Novelty(space, features, np.random.default_rng(seed))
         self._out: dict[Genotype, Any] = {}
-        self._rewards: dict[Genotype, float | None] = {}
+        self._values: dict[Genotype, list[float] | None] = {}
 
     def ask(self) -> Genotype | None:
         """What the sampler suggests and has not been proposed; a random network where it only repeats itself."""
@@ -60,28 +141,48 @@ class OptunaSampler:
             if self._novelty.admit(genotype):
                 self._out[genotype] = asked
                 return genotype
-            self._finish(asked, self._rewards.get(genotype))  # the sampler is told what is known of its repeat
-        genotype_or_none = self._novelty.fresh()
-        if genotype_or_none is not None:
-            self._study.enqueue_trial(dict(zip(self._names, genotype_or_none, strict=True)))
-            self._out[genotype_or_none] = self._study.ask(self._distributions)
-        return genotype_or_none
+            self._finish(asked, self._values.get(genotype))  # the sampler is told what is known of its repeat
+        fresh = self._novelty.fresh()
+        if fresh is not None:
+            self._out[fresh] = self._enqueued(fresh)
+        return fresh
 
     def tell(self, trial: Trial) -> None:
-        """Pass the reward on; without one the trial has failed."""
+        """Pass on what the sampler optimises; a network without it has failed.
+
+        Raises:
+            ValueError: an objective was not measured.
+        """
         genotype = self._novelty.canonical(trial.genotype)
         self._novelty.note(genotype)
-        reward = trial.reward if trial.state == "complete" else None
-        if genotype in self._rewards:
+        if genotype in self._values:
             return
-        self._rewards[genotype] = reward
-        if genotype not in self._out:
-            self._study.enqueue_trial(dict(zip(self._names, genotype, strict=True)))
-            self._out[genotype] = self._study.ask(self._distributions)
-        self._finish(self._out.pop(genotype), reward)
+        self._values[genotype] = values = self._optimised(trial)
+        asked = self._out.pop(genotype, None)
+        self._finish(self._enqueued(genotype) if asked is None else asked, values)
+        if self._finished == self._bound:
+            self._study.sampler = SAMPLERS["tpe"](self._seed)
 
-    def _finish(self, asked: Any, reward: float | None) -> None:
-        if reward is None:
+    def _optimised(self, trial: Trial) -> list[float] | None:
+        if trial.state != "complete" or trial.reward is None:
+            return None
+        if self._objectives is None:
+            return [trial.reward]
+        values = {name: getattr(trial.measurement, name) for name in self._objectives}
+        if lacking := [name for name, value in values.items() if value is None]:
+            raise ValueError(
+                f"this controller optimises {', '.join(values)}, and the evaluator did not measure "
+                f"{', '.join(lacking)}: name objectives that it does (--objectives), or take another controller"
+            )
+        return [float(value) for value in values.values()]
+
+    def _enqueued(self, genotype: Genotype) -> Any:
+        self._study.enqueue_trial(dict(zip(self._names, genotype, strict=True)))
+        return self._study.ask(self._distributions)
+
+    def _finish(self, asked: Any, values: list[float] | None) -> None:
+        if values is None:
             self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
         else:
-            self._study.tell(asked, reward)
+            self._study.tell(asked, values)
+            self._finished += 1

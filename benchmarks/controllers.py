@@ -1,0 +1,339 @@
+"""How good a network every controller has found after so many evaluations, on two searches that others paid for.
+
+Prints one JSON object, and draws the curves with `--plot`. Four problems:
+
+- macro: NAS-Bench-Macro (CIFAR-10), a query gives the mean accuracy of three seeds;
+- macro-noisy: the same, a query gives the accuracy of one of the three seeds;
+- accel: a surrogate of Accel-NASBench (ImageNet), one fixed set of gradient-boosted trees fitted on all of its table;
+  a query gives the accuracy with noise of sd .256 points, which two trainings there differ by;
+- accel-reward: the same with the reward A·S^w·P^v, whose S is another set of trees fitted on the measured
+  training times, and whose P is counted.
+
+Told is, for every number of evaluations, the true value of the network that was observed to be best: the mean
+accuracy on NAS-Bench-Macro, and the regret in points (a hundredth of accuracy or reward) against the best network
+that 30 climbs of the surrogate itself found. An evaluation that a sampler repeats counts. The peers are Optuna's
+samplers as shipped, with the options they have by default, through a study's own ask and tell.
+
+    python benchmarks/controllers.py --data ../shared/data --plot controllers.svg > controllers.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from machine import machine
+from sklearn.ensemble import GradientBoostingRegressor
+
+from nas.controllers import CONTROLLERS, Controller
+from nas.problem import Problem
+from nas.reward import REWARDS, bind
+from results.trial import Measurement, Trial
+from search_spaces import Genotype, SearchSpace
+
+COUNTS = (20, 50, 100, 200, 500)
+NOISE = 0.256
+"""Standard deviation of Accel-NASBench's accuracies between two seeds, in points."""
+PEERS = {"TPE": "TPESampler", "NSGA-II": "NSGAIISampler", "GP": "GPSampler"}
+SLOW = {"optuna:gp": 100, "peer:GP": 100}
+"""The most evaluations of those that take minutes by then."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A search problem whose evaluations are recorded.
+
+    Args:
+        space: the networks.
+        problem: for the features.
+        true: a genotype's value, without noise.
+        query: a measurement and what the controller is told as its reward.
+        best: the highest true value; what is reported is regret if `regret` is set.
+        unit: by what values are multiplied to be points.
+    """
+
+    space: SearchSpace
+    problem: Problem
+    true: Callable[[Genotype], float]
+    query: Callable[[Genotype, np.random.Generator], tuple[Measurement, float]]
+    best: float
+    regret: bool
+
+
+def example(name: str) -> ModuleType:
+    path = Path(__file__).parents[1] / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"example_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def macro(data: Path, noisy: bool) -> Recorded:
+    source = example("nasbench_macro")
+    table = source.read_table(data / "nasbench_macro_cifar10.csv.gz")
+    genotypes = [tuple(map(int, arch)) for arch in table["arch"]]
+    mean = dict(zip(genotypes, table["mean_acc"].tolist(), strict=True))
+    seeds = dict(zip(genotypes, table[["acc1", "acc2", "acc3"]].to_numpy().tolist(), strict=True))
+    problem = Problem(
+        source.space, bind(REWARDS["accuracy"], {}), source.IMAGE_SIZE, num_classes=10, objectives=("accuracy",)
+    )
+
+    def query(genotype: Genotype, rng: np.random.Generator) -> tuple[Measurement, float]:
+        accuracy = (seeds[genotype][rng.integers(3)] if noisy else mean[genotype]) / 100
+        return Measurement(accuracy=accuracy), accuracy
+
+    return Recorded(source.space, problem, lambda g: mean[g], query, max(mean.values()), regret=False)
+
+
+@cache
+def accel(data: Path, rewarded: bool) -> Recorded:
+    source = example("accel_nasbench")
+    table = source.read_table(data / "accel_nasbench_public.csv.gz")
+    table = table[table["train_time"] <= 8000]  # nine rows above are outliers
+    space = source.space
+    reward = bind(REWARDS["training-aware" if rewarded else "accuracy"], {})
+    objectives = ("accuracy", "step_time", "params") if rewarded else ("accuracy",)
+    problem = Problem(space, reward, source.IMAGE_SIZE, objectives=objectives)
+    genotypes = np.array([space.encode(space.decode(g)) for g in map(tuple, indices(source, table))], dtype=float)
+
+    def trees() -> GradientBoostingRegressor:
+        return GradientBoostingRegressor(
+            n_estimators=500, max_depth=5, learning_rate=0.05, subsample=0.7, max_features=0.5, random_state=0
+        )
+
+    top1 = trees().fit(genotypes, table["val_top1"])
+    log_time = trees().fit(genotypes, np.log(table["train_time"]))
+    anchor = float(log_time.predict(np.array([space.encode(space.backbone)], dtype=float))[0])
+
+    def measured(genotypes: list[Genotype]) -> list[Measurement]:
+        rows = np.array(genotypes, dtype=float)
+        times = np.exp(log_time.predict(rows) - anchor)
+        return [
+            Measurement(accuracy=float(a) / 100, step_time=float(s), **problem.cost(space.decode(g))._asdict())
+            for g, a, s in zip(genotypes, top1.predict(rows), times, strict=True)
+        ]
+
+    def values(genotypes: list[Genotype]) -> np.ndarray:
+        return 100 * np.array([reward(m, problem.anchor) for m in measured(genotypes)])
+
+    def query(genotype: Genotype, rng: np.random.Generator) -> tuple[Measurement, float]:
+        clean = measured([genotype])[0]
+        noisy = Measurement(
+            accuracy=clean.accuracy + NOISE / 100 * rng.standard_normal(),
+            step_time=clean.step_time,
+            params=clean.params,
+        )
+        return noisy, reward(noisy, problem.anchor)
+
+    return Recorded(space, problem, lambda g: float(values([g])[0]), query, climbed(space, values), regret=True)
+
+
+def indices(source: ModuleType, table: Any) -> np.ndarray:
+    """The table's rows as genotypes."""
+    columns = []
+    for column, choice in zip(source.COLUMNS, source.space.choices, strict=True):
+        options = (0, 1) if column.endswith("se") else [next(iter(option.values())) for option in choice.options]
+        columns.append(table[column].map({value: index for index, value in enumerate(options)}).to_numpy())
+    return np.column_stack(columns)
+
+
+def climbed(space: SearchSpace, values: Callable[[list[Genotype]], np.ndarray], restarts: int = 30) -> float:
+    """The highest value that climbs to the best neighbour reach from so many random networks."""
+    rng, best = np.random.default_rng(0), -math.inf
+    for _ in range(restarts):
+        here = space.sample(rng)
+        value = values([here])[0]
+        while True:
+            around = [
+                (*here[:place], option, *here[place + 1 :])
+                for place, choice in enumerate(space.choices)
+                for option in range(len(choice.options))
+                if option != here[place]
+            ]
+            reached = values(around)
+            if reached.max() <= value:
+                break
+            value, here = reached.max(), around[int(reached.argmax())]
+        best = max(best, value)
+    return best
+
+
+class Peer:
+    """An Optuna sampler as shipped."""
+
+    def __init__(self, space: SearchSpace, sampler: str, seed: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._study = optuna.create_study(sampler=getattr(optuna.samplers, sampler)(seed=seed), direction="maximize")
+        self._distributions = {
+            choice.name: optuna.distributions.CategoricalDistribution(tuple(range(len(choice.options))))
+            for choice in space.choices
+        }
+        self._names = [choice.name for choice in space.choices]
+
+    def ask(self) -> Genotype | None:
+        """What the sampler suggests, known or not."""
+        self._asked = self._study.ask(self._distributions)
+        return tuple(self._asked.params[name] for name in self._names)
+
+    def tell(self, trial: Trial) -> None:
+        """Pass the reward on."""
+        assert trial.reward is not None
+        self._study.tell(self._asked, trial.reward)
+
+
+PROBLEMS: dict[str, Callable[[Path], Recorded]] = {
+    "macro": lambda data: macro(data, False),
+    "macro-noisy": lambda data: macro(data, True),
+    "accel": lambda data: accel(data, False),
+    "accel-reward": lambda data: accel(data, True),
+}
+
+
+def run(data: Path, problem: str, controller: str, seed: int, evaluations: int) -> tuple[list[float], float]:
+    """One search; after each evaluation, the true value of the network observed to be best; and its seconds."""
+    import torch
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    recorded = PROBLEMS[problem](data)
+    made: Controller
+    if controller.startswith("peer:"):
+        made = Peer(recorded.space, PEERS[controller[5:]], seed)
+    else:
+        made = CONTROLLERS[controller](recorded.space, recorded.problem.features, seed)
+    rng, observed, curve, spent = np.random.default_rng(10_000 + seed), -math.inf, [], 0.0
+    for number in range(evaluations):
+        begun = time.perf_counter()
+        genotype = made.ask()
+        spent += time.perf_counter() - begun
+        if genotype is None:
+            break
+        measurement, reward = recorded.query(genotype, rng)
+        if reward > observed:
+            observed, true = reward, recorded.true(genotype)
+        curve.append(recorded.best - true if recorded.regret else true)
+        architecture = str(recorded.space.decode(genotype))
+        begun = time.perf_counter()
+        made.tell(
+            Trial(
+                number=number,
+                genotype=genotype,
+                architecture=architecture,
+                seed=seed,
+                state="complete",
+                measurement=measurement,
+                reward=reward,
+            )
+        )
+        spent += time.perf_counter() - begun
+    return curve, spent
+
+
+def interval(values: np.ndarray) -> dict[str, float | int]:
+    """Mean with a 95 % bootstrap interval."""
+    drawn = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
+    low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
+    return {"mean": round(values.mean(), 4), "low": round(low, 4), "high": round(high, 4), "n": len(values)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare controllers; prints JSON.")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the two tables are")
+    parser.add_argument("--problems", default=",".join(PROBLEMS))
+    parser.add_argument(
+        "--controllers",
+        default=",".join(
+            [*(name for name in CONTROLLERS if name != "optuna:nsga3"), *(f"peer:{name}" for name in PEERS)]
+        ),
+    )
+    parser.add_argument("--seeds", type=int, default=100, help="on NAS-Bench-Macro")
+    parser.add_argument("--accel-seeds", type=int, default=20, help="on Accel-NASBench")
+    parser.add_argument("--slow-seeds", type=int, default=10, help="of the Gaussian processes of Optuna")
+    parser.add_argument("--evaluations", type=int, default=500)
+    parser.add_argument("--jobs", type=int, default=2, help="searches at a time")
+    parser.add_argument("--plot", type=Path, help="where to draw the curves")
+    parser.add_argument("--add", type=Path, help="results of an earlier call, which this one's are added to")
+    arguments = parser.parse_args()
+    result: dict[str, Any] = json.loads(arguments.add.read_text()) if arguments.add else {"benchmark": "controllers"}
+    result["machine"] = machine()
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        for problem in arguments.problems.split(","):
+            for controller in arguments.controllers.split(","):
+                seeds = arguments.seeds if problem.startswith("macro") else arguments.accel_seeds
+                length = min(arguments.evaluations, SLOW.get(controller, arguments.evaluations))
+                seeds = min(seeds, arguments.slow_seeds) if controller in SLOW else seeds
+                futures = [pool.submit(run, arguments.data, problem, controller, s, length) for s in range(seeds)]
+                summary = summed_up([future.result() for future in futures], problem)
+                result.setdefault("problems", {}).setdefault(problem, {})[controller] = summary
+                print(problem, controller, {k: v["mean"] for k, v in summary["at"].items()}, summary.get("optimum", ""),
+                      summary["seconds"]["mean"], file=sys.stderr, flush=True)  # fmt: skip
+    if arguments.plot:
+        draw(result["problems"], arguments.plot)
+    print(json.dumps(result, indent=1))
+
+
+def summed_up(runs: list[tuple[list[float], float]], problem: str) -> dict[str, Any]:
+    """The table's row of one controller, and its curve."""
+    curves = np.array([curve for curve, _ in runs])
+    length = curves.shape[1]
+    summary: dict[str, Any] = {"at": {str(n): interval(curves[:, n - 1]) for n in COUNTS if n <= length}}
+    if problem.startswith("macro"):
+        reached = {str(n): round(float((curves[:, n - 1] > 93.1265).mean()), 3) for n in (100, 150, 200) if n <= length}
+        summary["optimum"] = reached
+    summary["seconds"] = {**interval(np.array([spent for _, spent in runs])), "evaluations": length}
+    places = np.unique(np.geomspace(1, length, 60).round().astype(int))
+    summary["curve"] = {str(n): round(float(curves[:, n - 1].mean()), 4) for n in places}
+    return summary
+
+
+def draw(problems: dict[str, Any], path: Path) -> None:
+    """The curves, a panel a problem; full lines are this project's, broken ones Optuna's as shipped."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "controllers"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8))
+    names = list(dict.fromkeys(name for rows in problems.values() for name in rows))
+    colours = dict(zip(names, plt.get_cmap("tab20").colors[::2] + plt.get_cmap("tab20").colors[1::2], strict=False))
+    for axis, (problem, rows) in zip(axes.flat, problems.items(), strict=False):
+        for name, row in rows.items():
+            at = np.array([int(n) for n in row["curve"]])
+            value = np.array(list(row["curve"].values()))
+            if problem.startswith("macro"):
+                value = 93.127 - value
+            wide = 2.6 if name == "predictor" else 1.3
+            style = "--" if name.startswith("peer:") else "-"
+            label = f"Optuna {name[5:]}, as shipped" if name.startswith("peer:") else name
+            axis.plot(at, np.maximum(value, 1e-3), style, lw=wide, color=colours[name], label=label)
+        axis.set(title=problem, xlabel="evaluations", ylabel="regret in points", xscale="log", yscale="log")
+        axis.set_xlim(5, None)
+        axis.grid(alpha=0.3, which="both")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncol=4, frameon=False)
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What a search has learnt of its rewards: log reward = log accuracy + the rest, a Gaussian process each.
+
+A reward is an accuracy, which only training tells, times a rest, which parameters and step time decide: so the two
+are learnt apart. The rest is all but free of noise, and near a straight line in log params, log macs and log
+activations, so that a few trials settle it. Of the accuracy the logarithm of the error is modelled, which falls about
+evenly with size where the accuracy itself saturates; its prior mean grows with size and cost.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from nas.controllers.gaussian_process import Array, Constants, GaussianProcess, Inputs, fitted
+
+PRIOR_TREND = np.array([0.5, 0.2, 0.0, 0.1])
+"""Prior mean of the accuracy's score, for a standard deviation of log params, log macs, log activations and layers:
+about half of the rank correlations known of ImageNet-trained networks of such spaces (.69, .51, -, .27), since these
+features go together."""
+
+QUIET = Constants(
+    single=math.log(0.03), joint=math.log(0.03), trend=math.log(0.1), linear=math.log(1.0), noise=math.log(0.003)
+)
+"""Medians of the second process's constants: costs are about linear in log costs, with little noise."""
+
+REFIT = 1.2
+"""The constants are chosen again whenever there are so many times the trials of the last choice."""
+
+SMALLEST_ERROR = 1e-3
+"""An accuracy above 99.9 % counts as that, so that its error has a logarithm."""
+
+SMALLEST_SPREAD = 0.02
+"""Scores are not stretched beyond this: two per cent of the error is what a seed makes of it."""
+
+
+class Observed(NamedTuple):
+    """What came of n networks.
+
+    Attributes:
+        inputs: what was known of them.
+        accuracies: (n,) mean log accuracy.
+        rests: (n,) mean log of reward over accuracy.
+        trainings: (n,) how often each was trained.
+    """
+
+    inputs: Inputs
+    accuracies: Array
+    rests: Array
+    trainings: Array
+
+
+class Believed(NamedTuple):
+    """Networks whose accuracy is not known, and what is taken for it.
+
+    Attributes:
+        inputs: what is known of n networks.
+        ceilings: (n,) quantile of the observed scores that each is at most; 1 for one that is only out.
+    """
+
+    inputs: Inputs
+    ceilings: Array
+
+
+class RewardModel:
+    """The two processes; the constants of their kernels are carried from one call of `learn` to the next."""
+
+    def __init__(self) -> None:
+        self._constants = (Constants(), QUIET)
+        self._fitted_at = 0
+        self._accuracy: GaussianProcess | None = None
+        self._rest: GaussianProcess | None = None
+        self._centre, self._spread = 0.0, 1.0
+        self._rest_centre, self._rest_spread = 0.0, 0.0
+
+    def learn(self, observed: Observed, believed: Believed) -> None:
+        """Fit both processes anew; at least one network must have been observed."""
+        errors = -np.log(np.maximum(SMALLEST_ERROR, -np.expm1(observed.accuracies)))
+        self._centre, self._spread = float(errors.mean()), max(float(errors.std()), SMALLEST_SPREAD)
+        scores = (errors - self._centre) / self._spread
+        self._rest_centre, self._rest_spread = float(observed.rests.mean()), float(observed.rests.std())
+        alike = self._rest_spread < 1e-12
+        rests = np.zeros_like(scores) if alike else (observed.rests - self._rest_centre) / self._rest_spread
+        inputs, trainings = observed.inputs, observed.trainings
+        if len(scores) >= max(4, REFIT * self._fitted_at):
+            self._fitted_at = len(scores)
+            first, second = self._constants
+            first = fitted(inputs, scores, trend(inputs), first, Constants(), trainings=trainings)
+            if not alike:
+                second = fitted(inputs, rests, 0.0 * rests, second, QUIET, trainings=trainings)
+            self._constants = first, second
+        self._accuracy = self._believing(observed, scores, believed)
+        self._rest = None
+        if not alike:
+            self._rest = GaussianProcess(inputs, rests, 0.0 * rests, self._constants[1], trainings=trainings)
+
+    def upper(self, inputs: Inputs, kappa: float) -> Array:
+        """(n,) upper bounds of the log reward, `kappa` standard deviations above the mean (Srinivas et al. 2010)."""
+        prior = trend(inputs)
+        if self._accuracy is None:
+            return prior
+        mean, deviation = self._accuracy.predict(inputs, prior)
+        error = self._centre + self._spread * (mean + kappa * deviation)
+        bound: Array = np.log(-np.expm1(-np.maximum(error, SMALLEST_ERROR)))
+        if self._rest is not None:
+            mean, deviation = self._rest.predict(inputs, np.zeros(len(prior)))
+            bound = bound + self._rest_centre + self._rest_spread * (mean + kappa * deviation)
+        return bound
+
+    def _believing(self, observed: Observed, scores: Array, believed: Believed) -> GaussianProcess:
+        """The accuracy's process, as if what is not known were as expected (Ginsbourger et al. 2010)."""
+        inputs, constants, trainings = observed.inputs, self._constants[0], observed.trainings
+        made = GaussianProcess(inputs, scores, trend(inputs), constants, trainings=trainings)
+        if not len(believed.ceilings):
+            return made
+        mean, _ = made.predict(believed.inputs, trend(believed.inputs))
+        ceilings = np.where(believed.ceilings < 1, np.quantile(scores, believed.ceilings), np.inf)
+        inputs = Inputs.joined([inputs, believed.inputs])
+        scores = np.concatenate([scores, np.minimum(mean, ceilings)])
+        trainings = np.concatenate([trainings, np.ones(len(mean))])
+        return GaussianProcess(inputs, scores, trend(inputs), constants, trainings=trainings)
+
+
+def trend(inputs: Inputs) -> Array:
+    """(n,) prior means of the accuracy's score."""
+    known = min(len(PRIOR_TREND), inputs.features.shape[1])
+    result: Array = inputs.features[:, :known] @ PRIOR_TREND[:known]
+    return result
