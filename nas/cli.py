@@ -86,7 +86,7 @@ def _main(
 def search(
     budget: Annotated[int, _Budget] = 16,
     space: Annotated[str, _Space] = "small",
-    controller: Annotated[str, _Controller] = "random",
+    controller: Annotated[str, _Controller] = "predictor",
     reward: Annotated[str, _RewardName] = "training-aware",
     reward_weights: Annotated[str, _Weights] = "",
     evaluator: Annotated[str, _Evaluator] = "proxy",

@@ -176,6 +176,13 @@ def _described(best: Trial | None) -> dict[str, Any] | None:
 
 def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> None:
     print(f"{outcome['trials']} candidates evaluated, {outcome['failed']} failed; results in {outcome['run']}")
+    if outcome["best"] is not None:
+        print("best:")
+        for name, value in outcome["best"].items():
+            print(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")
+    if outcome["confirmed"]:
+        print("leaders trained again, by their mean reward (fresh: without the training they were chosen by):")
+        print_table(list(outcome["confirmed"][0]), outcome["confirmed"])
     if outcome["hypervolume"] is not None:
         print(f"hypervolume of the front in {', '.join(objectives)}: {outcome['hypervolume']:.4f} of 1")
     if (chance := outcome["random_arm"]) is not None:
@@ -184,10 +191,3 @@ def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> 
             f"{chance['probability']:.2f} ({chance['low']:.2f} to {chance['high']:.2f}; {chance['controller']} "
             f"against {chance['random']}): {chance['verdict']}"
         )
-    if outcome["confirmed"]:
-        print("leaders trained again, by their mean reward (fresh: without the training they were chosen by):")
-        print_table(list(outcome["confirmed"][0]), outcome["confirmed"])
-    if outcome["best"] is not None:
-        print("best:")
-        for name, value in outcome["best"].items():
-            print(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")

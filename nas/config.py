@@ -55,7 +55,7 @@ class SearchConfig:
     """
 
     space: str = "small"
-    controller: str = "random"
+    controller: str = "predictor"
     reward: str = "training-aware"
     reward_weights: Mapping[str, float] = field(default_factory=dict)
     evaluator: str = "proxy"

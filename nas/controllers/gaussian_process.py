@@ -106,9 +106,13 @@ def kernel(a: Inputs, b: Inputs, c: Constants) -> Array:
     differing = np.maximum(a.choices.sum(1)[:, None], b.choices.sum(1)[None, :]) - alike
     inner = a.features @ b.features.T
     squares = (a.features**2).sum(1)[:, None] + (b.features**2).sum(1)[None, :] - 2 * inner
-    result: Array = math.exp(c.single) / choices * alike + math.exp(c.linear) * inner
-    result += math.exp(c.joint) * np.exp(differing / -math.exp(c.reach))
-    result += math.exp(c.trend) * np.exp(np.maximum(squares, 0.0) / (-2 * math.exp(2 * c.scale)))
+    result: Array = math.exp(c.single) / choices * alike
+    result += math.exp(c.linear) * inner
+    joint = math.exp(c.joint) * np.exp(np.arange(choices + 1) / -math.exp(c.reach))
+    result += joint[differing.astype(np.intp)]  # differences are whole numbers: a look-up spares most exponentials
+    np.maximum(squares, 0.0, out=squares)
+    squares /= -2 * math.exp(2 * c.scale)
+    result += math.exp(c.trend) * np.exp(squares, out=squares)
     return result
 
 

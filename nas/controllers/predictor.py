@@ -70,12 +70,13 @@ class Predictor:
         self._rng = np.random.default_rng(seed)
         self._novelty = Novelty(space, features, self._rng)
         self._model = RewardModel()
-        self._told: dict[Genotype, list[tuple[float, float]]] = {}  # (log accuracy, log of the rest), a training each
+        self._told: dict[Genotype, tuple[float, float, int]] = {}  # mean log accuracy, of the rest, trainings
         self._believed: dict[Genotype, float] = {}  # without a reward -> quantile of the scores it is at most
         self._asked = 0
         self._effects = sum(len(choice.options) - 1 for choice in space.choices)  # explored once each
         self._offsets = np.cumsum([0, *(len(choice.options) for choice in space.choices)])
         self._row = lru_cache(maxsize=CACHED)(self._described)
+        self._neighbours = lru_cache(maxsize=LEADERS * CLIMB)(self._around)
         self._reference = [space.sample(self._rng) for _ in range(min(REFERENCE, 4 * space.size))]
         drawn = np.array([features(genotype) for genotype in self._reference])
         self._centre, self._spread = drawn.mean(0), np.where(drawn.std(0) > 0, drawn.std(0), 1.0)
@@ -108,7 +109,10 @@ class Predictor:
         if trial.state == "complete" and trial.reward is not None and trial.measurement is not None:
             accuracy = trial.measurement.accuracy
             if accuracy > 0 and trial.reward > 0:
-                self._told.setdefault(genotype, []).append((math.log(accuracy), math.log(trial.reward / accuracy)))
+                before, rest, times = self._told.get(genotype, (0.0, 0.0, 0))
+                before += (math.log(accuracy) - before) / (times + 1)
+                rest += (math.log(trial.reward / accuracy) - rest) / (times + 1)
+                self._told[genotype] = before, rest, times + 1
         elif trial.state == "failed" and trial.failure in TELLING:
             self._believed[genotype] = 0.0
         elif trial.state == "stopped":  # early, since it was in the worse part
@@ -122,9 +126,8 @@ class Predictor:
             places = np.linspace(0, len(others) - 1, REMEMBERED - len(best)).astype(int)
             seen = [*best.intersection(seen), *(others[place] for place in places)]
             seen.sort()
-        means = np.array([np.mean(self._told[genotype], axis=0) for genotype in seen])
-        trainings = np.array([len(self._told[genotype]) for genotype in seen], dtype=np.float64)
-        return Observed(self._of(seen), means[:, 0], means[:, 1], trainings)
+        accuracies, rests, trainings = np.array([self._told[genotype] for genotype in seen]).T
+        return Observed(self._of(seen), accuracies, rests, trainings)
 
     def _beliefs(self) -> Believed:
         waiting = {g: ceiling for g, ceiling in self._believed.items() if g not in self._told}
@@ -171,13 +174,15 @@ class Predictor:
         yield from self._reference
 
     def _ranked(self) -> list[Genotype]:
-        return sorted(self._told, key=lambda g: -np.mean([a + r for a, r in self._told[g]]))
+        return sorted(self._told, key=lambda genotype: -sum(self._told[genotype][:2]))
 
-    def _neighbours(self, genotype: Genotype) -> Iterator[Genotype]:
-        for place, choice in enumerate(self._space.choices):
-            for option in range(len(choice.options)):
-                if option != genotype[place]:
-                    yield self._novelty.canonical((*genotype[:place], option, *genotype[place + 1 :]))
+    def _around(self, genotype: Genotype) -> list[Genotype]:
+        return [
+            self._novelty.canonical((*genotype[:place], option, *genotype[place + 1 :]))
+            for place, choice in enumerate(self._space.choices)
+            for option in range(len(choice.options))
+            if option != genotype[place]
+        ]
 
     def _new(self, genotypes: Iterable[Genotype]) -> list[Genotype]:
         return [genotype for genotype in dict.fromkeys(genotypes) if self._novelty.new(genotype)]

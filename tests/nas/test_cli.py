@@ -229,7 +229,7 @@ def test_default_run_folder_is_named_by_date_space_and_controller(search: Callab
     folders.append(search("--controller", f"{plugin}:InOrder", budget=1).data["run"])
     folders.append(search("--space", "small", budget=1).data["run"])
     days.add(datetime.date.today().isoformat())
-    names = ("space-random", "space-random-2", "space-random-3", "space-InOrder", "small-random")
+    names = ("space-predictor", "space-predictor-2", "space-predictor-3", "space-InOrder", "small-predictor")
     for folder, name in zip(folders, names, strict=True):
         assert folder in {f"runs/{day}-{name}" for day in days}
         assert (Path(folder) / "run.json").exists()
@@ -251,7 +251,7 @@ def test_a_space_a_controller_an_evaluator_and_a_reward_from_a_file(plugin: Path
 
 
 def test_a_table_answers_and_a_changed_table_is_another_search(plugin: Path) -> None:
-    controller = ["--space", f"{plugin}:space", "--workers", 1, "--format", "json"]
+    controller = ["--space", f"{plugin}:space", "--controller", "random", "--workers", 1, "--format", "json"]
     assert run("search", *controller, "--evaluator", f"{plugin}:evaluate", "--budget", 30, "--out", "all").code == 0
     frame = TrialStore.open(Path("all")).frame()
     rows = frame[["architecture", "accuracy", "step_time"]]
@@ -265,6 +265,110 @@ def test_a_table_answers_and_a_changed_table_is_another_search(plugin: Path) -> 
     assert run("resume", "run", "--budget", 7, "--format", "json").data["trials"] == 7
     rows.iloc[2:].to_csv("table.csv", index=False)
     assert "task.table: the run has " in " ".join(run("resume", "run").err.split())
+
+
+def test_a_table_by_genotype_answers_with_the_row_that_the_seed_draws(plugin: Path) -> None:
+    genotypes = [[k, e, s, n] for k in range(2) for e in range(3) for s in range(2) for n in (1, 2)]
+    rows = [(g, 0.5 + sum(g) / 20 + seed / 1000) for g in genotypes for seed in range(3)]
+    pd.DataFrame(rows, columns=["genotype", "accuracy"]).to_parquet("table.parquet")
+    options = ["--space", f"{plugin}:space", "--reward", "accuracy", "--workers", 1, "--format", "json"]
+    arguments = [*options, "--evaluator", "table:table.parquet", "--budget", 30, "--confirm", 2]
+    found = run("search", *arguments, "--out", "run").data
+    frame = TrialStore.open(Path("run")).frame()
+    thousandths = (frame["accuracy"].dropna() * 1000).round().astype(int) % 50
+    assert set(thousandths) == {0, 1, 2}, "rows of all three"
+    assert (found["complete"], found["failed"]) == (24 + 4, 6), "networks without the second stage have no row"
+    assert [row["trainings"] for row in found["confirmed"]] == [3, 3]
+
+
+def test_a_surrogate_answers_for_networks_that_nobody_trained(search: Callable[..., Outcome], plugin: Path) -> None:
+    assert search("--out", "all", budget=30).data["complete"] == 30
+    options = ["--space", f"{plugin}:space", "--workers", 1, "--format", "json"]
+    outcome = run("search", *options, "--evaluator", "surrogate:all", "--budget", 8, "--out", "run")
+    assert outcome.data["complete"] == 8
+    assert "the surrogate ranks held-out networks at Kendall tau" in outcome.err
+    assert run("resume", "run", "--budget", 9, "--format", "json").data["complete"] == 9
+    frame = TrialStore.open(Path("run")).frame()
+    assert frame["step_time"].notna().all()
+    assert frame["params"].notna().all()
+
+
+def test_a_limit_of_step_time_keeps_slow_networks_from_training(search: Callable[..., Outcome], plugin: Path) -> None:
+    assert search("--out", "all", budget=30).code == 0
+    rows = TrialStore.open(Path("all")).frame()[["architecture", "accuracy", "step_time"]]
+    rows.to_csv("table.csv", index=False)
+    options = ["--space", f"{plugin}:space", "--workers", 1, "--format", "json", "--max-step-time", 1.4]
+    found = run("search", *options, "--evaluator", "table:table.csv", "--budget", 30, "--out", "run").data
+    assert found["complete"] == (rows["step_time"] <= 1.4).sum() < 30
+    assert run("search", *options, "--evaluator", f"{plugin}:evaluate", "--out", "no").error.startswith(
+        "error: a limit of step_time needs an evaluator that tells it before training"
+    )
+
+
+def test_the_proxy_expects_step_times_from_networks_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainers.proxy import ProxyTask
+    from trainers.timing import StepTime
+
+    timed: list[Architecture] = []
+
+    def fake(task: ProxyTask, architecture: Architecture) -> StepTime:
+        timed.append(architecture)
+        ratio = cost(architecture, 32, num_classes=10, in_channels=1).macs / 5e6
+        return StepTime(ratio, ratio, ratio, 1.0, 1.0)
+
+    monkeypatch.setattr(ProxyTask, "time_step", fake)
+    options = ["--image-size", 8, "--epochs", 1, "--minival", 3000, "--max-step-time", 0.8, "--workers", 1]
+    outcome = run("search", *options, "--budget", 2, "--out", "run", "--format", "json")
+    assert outcome.data["trials"] == 2
+    assert "step times are expected from 24 timed networks; each was" in outcome.err
+    assert len(timed) == 24 + 2
+    assert run("resume", "run", "--budget", 3, "--format", "json").data["trials"] == 3
+    assert len(timed) == 24 + 3, "the prices are the run's"
+
+
+def test_the_random_arm_is_compared_and_leaders_are_confirmed(search: Callable[..., Outcome]) -> None:
+    found = search("--out", "run", "--random-arm", 0.3, "--confirm", 2, budget=20).data
+    assert found["random_arm"].keys() == {"probability", "low", "high", "controller", "random", "verdict"}
+    assert found["trials"] == 20
+    assert found["complete"] == 24
+    assert [row["trainings"] for row in found["confirmed"]] == [3, 3]
+    assert found["best"]["number"] == found["confirmed"][0]["number"]
+    text = run("resume", "run", "--confirm", 3).out
+    assert "a network of the controller has a higher reward than a random one with probability 0." in text
+    assert "leaders trained again, by their mean reward" in text
+    assert "hypervolume of the front in accuracy, step_time, params: 0." in text
+
+
+def test_pareto_takes_the_objectives_of_the_run(search: Callable[..., Outcome]) -> None:
+    assert search("--out", "run", "--objectives", "accuracy, macs", budget=10).data["hypervolume"] > 0
+    fronts = [
+        [json.loads(line)["number"] for line in run("pareto", "run", "--format", "json", *more).out.splitlines()]
+        for more in ([], ["--objectives", "accuracy,macs"])
+    ]
+    assert fronts[0] == fronts[1]
+    assert search("--out", "no", "--objectives", "accuracy,speed").error.startswith(
+        "error: objectives must be among accuracy, step_time, params, macs, activations; got accuracy, speed"
+    )
+
+
+def test_a_search_is_mirrored_into_optuna(search: Callable[..., Outcome]) -> None:
+    import optuna
+
+    assert search("--out", "run", "--optuna-storage", "journal.log", budget=6).code == 0
+    assert run("resume", "run", "--budget", 8, "--format", "json").code == 0
+    backend = optuna.storages.journal.JournalFileBackend("journal.log")
+    study = optuna.load_study(study_name="run", storage=optuna.storages.JournalStorage(backend))
+    frame = TrialStore.open(Path("run")).frame()
+    assert [t.user_attrs["architecture"] for t in study.trials] == frame["architecture"].tolist()
+    assert [t.value for t in study.trials] == frame["reward"].tolist()
+    assert search("--out", "no", "--optuna-storage", "nosuch://x").error
+    assert not Path("no").exists()
+
+
+def test_optunas_gaussian_process_comes_with_a_warning(search: Callable[..., Outcome]) -> None:
+    outcome = search("--out", "run", "--controller", "optuna:gp", budget=2)
+    assert outcome.code == 0
+    assert "Optuna's Gaussian process takes seconds a proposal" in outcome.err
 
 
 def test_a_run_folder_may_have_a_colon_in_its_name(search: Callable[..., Outcome]) -> None:
@@ -436,7 +540,7 @@ def test_resume_with_another_seed_space_or_controller_lists_what_differs(
     assert Path("run/journal.jsonl").read_bytes() == before
     (only,) = [line for line in run("resume", "run", "--seed", 3).err.splitlines() if line.startswith("  ")]
     assert only == "  seed: the run has 0, this is 3"
-    same = ["--seed", 0, "--space", f"{plugin}:space", "--controller", "random"]
+    same = ["--seed", 0, "--space", f"{plugin}:space", "--controller", "predictor"]
     assert run("resume", "run", *same, "--format", "json").data["trials"] == 5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.pareto import front_of, non_dominated
+from results.pareto import front_of, hypervolume, non_dominated
 
 COORDINATES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 3.0, -1.0, math.inf, -math.inf, math.nan]) | st.floats()
 
@@ -86,3 +87,25 @@ def test_front_of_trials_counts_complete_ones_with_every_objective() -> None:
 def test_objectives_must_be_columns_of_numbers(objectives: list[str], got: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"objectives must be among number, accuracy, params; got {got}")):
         front_of(TRIALS, objectives)
+
+
+# The hypervolume ------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda k: st.lists(st.lists(st.integers(-1, 4), min_size=k, max_size=k), min_size=1, max_size=9)
+    )
+)
+def test_the_hypervolume_counts_the_cells_below_the_points(points: list[list[int]]) -> None:
+    cells = {
+        cell
+        for point in points
+        if min(point) > 0
+        for cell in itertools.product(*(range(coordinate) for coordinate in point))
+    }
+    assert hypervolume(np.array(points, dtype=float)) == pytest.approx(len(cells))
+
+
+def test_the_hypervolume_of_nothing_is_nothing() -> None:
+    assert hypervolume(np.zeros((0, 3))) == 0.0

@@ -389,3 +389,23 @@ def test_a_genotype_of_another_space_is_refused(genotype: Genotype, message: str
     for call in calls:
         with pytest.raises(ValueError, match=re.escape(message)):
             call()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_canonical_genotype_is_that_of_the_network(name: str) -> None:
+    space, rng = SPACES[name], np.random.default_rng(0)
+    for _ in range(200):
+        genotype = tuple(int(rng.integers(len(choice.options))) for choice in space.choices)
+        assert space.canonical(genotype) == space.encode(space.decode(genotype))
+        labels = space.labels(genotype)
+        assert space.present(genotype) == tuple(labels[choice.name] is not None for choice in space.choices)
+
+
+def test_a_canonical_genotype_where_stages_may_be_taken_for_one_another() -> None:
+    backbone = Architecture(8, tuple(Stage("mbconv", k, s, 4, 8, 1) for k, s in ((3, 2), (5, 1), (3, 1))), 32)
+    choices = (*vary(1, layers=(1, 2)), *vary(2, kernel=(3, 5), layers=(0, 1)), *vary(3, layers=(1, 2)))
+    space = SearchSpace("merging", backbone, choices)
+    for genotype in itertools.product((0, 1), repeat=4):
+        assert space.canonical(genotype) == space.encode(space.decode(genotype))
+    with pytest.raises(ValueError, match="must have 4 indices; got 1"):
+        space.canonical((0,))

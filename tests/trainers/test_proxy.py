@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from results.trial import Measurement
-from search_spaces import Architecture, cost
+from search_spaces import SPACES, Architecture, cost
 from trainers.data import Data, Split
 from trainers.network import build_network
 from trainers.proxy import ProxyTask
@@ -330,3 +330,19 @@ def test_on_a_gpu() -> None:
     assert measurements[-1].step_time is not None
     assert 0.5 < measurements[-1].step_time < 2.0
     assert b"torch" not in pickle.dumps(task)
+
+
+def test_step_times_are_expected_once_some_networks_were_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = ProxyTask(made(), Recipe(epochs=1, batch_size=64), SMALL)
+    assert not task.has_step_time
+    with pytest.raises(ValueError, match="there are none yet: call calibrate first"):
+        task.expected_step_time(SMALL)
+    space, rng = SPACES["small"], np.random.default_rng(0)
+    drawn = [space.decode(space.sample(rng)) for _ in range(20)]
+    known = {a: cost(a, SIZE, num_classes=CLASSES, in_channels=1).macs / 1e6 for a in drawn}
+    monkeypatch.setattr(task, "time_step", lambda a: StepTime(known[a], known[a], known[a], 1.0, 1.0))
+    assert task.calibrate(drawn) < 0.02
+    assert task.has_step_time
+    assert task.expected_step_time(drawn[0]) == pytest.approx(known[drawn[0]], rel=0.02)
+    monkeypatch.undo()
+    assert pickle.loads(pickle.dumps(task)).prices == task.prices, "so that workers have them too"
