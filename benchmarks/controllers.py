@@ -267,6 +267,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100, help="on NAS-Bench-Macro")
     parser.add_argument("--accel-seeds", type=int, default=20, help="on Accel-NASBench")
     parser.add_argument("--slow-seeds", type=int, default=10, help="of the Gaussian processes of Optuna")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--evaluations", type=int, default=500)
     parser.add_argument("--jobs", type=int, default=2, help="searches at a time")
     parser.add_argument("--plot", type=Path, help="where to draw the curves")
@@ -280,7 +281,10 @@ def main() -> None:
                 seeds = arguments.seeds if problem.startswith("macro") else arguments.accel_seeds
                 length = min(arguments.evaluations, SLOW.get(controller, arguments.evaluations))
                 seeds = min(seeds, arguments.slow_seeds) if controller in SLOW else seeds
-                futures = [pool.submit(run, arguments.data, problem, controller, s, length) for s in range(seeds)]
+                futures = [
+                    pool.submit(run, arguments.data, problem, controller, s, length)
+                    for s in range(arguments.first_seed, arguments.first_seed + seeds)
+                ]
                 summary = summed_up([future.result() for future in futures], problem)
                 result.setdefault("problems", {}).setdefault(problem, {})[controller] = summary
                 print(problem, controller, {k: v["mean"] for k, v in summary["at"].items()}, summary.get("optimum", ""),
