@@ -181,8 +181,10 @@ def resume(
     """Go on with a search that was interrupted, killed, or whose budget is raised."""
     from dataclasses import replace
 
-    from nas.conduct import conduct
+    from nas.conduct import check_storage, conduct
     from nas.runs import reopen
+
+    check_storage(optuna_storage)
 
     given = {"data": data, "test_data": test_data, "space": space, "controller": controller, "seed": seed}
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -9,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from nas.config import Search
+from nas.config import MULTI_OBJECTIVE, Search
 from nas.progress import SearchProgress
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
 from nas.search import Workers, choose_workers
@@ -93,7 +94,7 @@ def _mirror(
         return
     from nas.optuna_mirror import OptunaMirror, open_storage  # loads Optuna
 
-    multi = search.identity["controller"] in ("optuna:nsga2", "optuna:nsga3")
+    multi = search.identity["controller"] in MULTI_OBJECTIVE
     mirror = OptunaMirror(
         session.store,
         open_storage(settings.optuna_storage),
@@ -140,7 +141,13 @@ def _print_outcome(session: SearchSession, format: Format) -> None:
     """The best trial, what was confirmed, and where the results are, on stdout."""
     frame = session.store.frame()
     leaders, chance = confirmed(frame), against_chance(frame)
-    best = session.best if leaders.empty else session.store.trials[int(leaders["number"][0])]
+    best = _described(session.best)
+    if not leaders.empty:  # what is told of it is the mean of its trainings
+        leader = leaders.iloc[0]
+        means = {
+            name: float(leader[name]) for name in ("reward", "accuracy", "step_time") if not math.isnan(leader[name])
+        }
+        best = {**(_described(session.store.trials[int(leader["number"])]) or {}), **means}
     states = [t.state for t in session.store.trials.values()]
     counts = {s: states.count(s) for s in ("complete", "stopped", "failed", "infeasible", "repeat")}
     volumes = frame["hypervolume"].dropna()
@@ -151,7 +158,7 @@ def _print_outcome(session: SearchSession, format: Format) -> None:
         "hypervolume": float(volumes.iloc[-1]) if len(volumes) else None,
         "random_arm": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
         "confirmed": leaders.to_dict("records"),
-        "best": _described(best),
+        "best": best,
     }
     if format is Format.json:
         print_json(outcome)
@@ -185,6 +192,8 @@ def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> 
         print_table(list(outcome["confirmed"][0]), outcome["confirmed"])
     if outcome["hypervolume"] is not None:
         print(f"hypervolume of the front in {', '.join(objectives)}: {outcome['hypervolume']:.4f} of 1")
+    elif outcome["complete"]:
+        print(f"no front is kept: not all of {', '.join(objectives)} were measured (name others with --objectives)")
     if (chance := outcome["random_arm"]) is not None:
         print(
             f"a network of the controller has a higher reward than a random one with probability "

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
-from results.pareto import hypervolume
+from results.pareto import hypervolume, non_dominated
+
+Point = tuple[float, ...]
 
 
 class Front:
     """Points of which the more is better in each objective, and no other is at least as good in all."""
 
     def __init__(self) -> None:
-        self._points: list[tuple[float, ...]] = []
+        self._points: list[Point] = []
         self._volume = 0.0
+        self._looked_at: tuple[Point, float] | None = None
 
-    def volume_with(self, point: tuple[float, ...]) -> float:
+    def volume_with(self, point: Point) -> float:
         """The hypervolume if this point were added."""
-        if self._is_dominated(point):
-            return self._volume
-        return hypervolume(np.array([*self._points, point]))
+        if self._looked_at is None or self._looked_at[0] != point:
+            self._looked_at = (point, self._volume + self._own(point))
+        return self._looked_at[1]
 
-    def add(self, point: tuple[float, ...]) -> None:
+    def add(self, point: Point) -> None:
         """Take a point in, and drop those that it dominates."""
-        if self._is_dominated(point):
-            return
-        self._points = [p for p in self._points if any(a > b for a, b in zip(p, point, strict=True))] + [point]
-        self._volume = hypervolume(np.array(self._points))
+        volume = self.volume_with(point)
+        if not self._is_dominated(point):
+            self._points = [p for p in self._points if any(a > b for a, b in zip(p, point, strict=True))] + [point]
+        self._volume, self._looked_at = volume, None
 
-    def _is_dominated(self, point: tuple[float, ...]) -> bool:
+    def _own(self, point: Point) -> float:
+        """What a point dominates and the others do not (While, Bradstreet and Barone 2012, exclusive hypervolume)."""
+        if min(point) <= 0 or self._is_dominated(point):
+            return 0.0
+        shared = np.minimum(np.array(self._points).reshape(-1, len(point)), point)
+        shared = shared[(shared > 0).all(axis=1)]
+        return float(np.prod(point)) - hypervolume(shared[non_dominated(-shared)] if len(shared) else shared)
+
+    def _is_dominated(self, point: Point) -> bool:
         return any(all(a >= b for a, b in zip(p, point, strict=True)) for p in self._points)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,8 @@ class Problem:
         for name, limit in self.limits.items():
             if name not in LIMITS:
                 raise ValueError(f"a limit must be one of {', '.join(LIMITS)}; got {name!r}")
-            if not limit > 0:
-                raise ValueError(f"the limit of {name} must be positive; got {limit}")
+            if not (limit > 0 and math.isfinite(limit)):
+                raise ValueError(f"the limit of {name} must be positive and finite; got {limit}")
         if "step_time" in self.limits and self.step_time is None:
             raise ValueError(
                 "a limit of step_time needs an evaluator that tells it before training: the proxy, a table or a "
@@ -122,6 +122,7 @@ class ClosedForm:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
+        self._feasible = lru_cache(maxsize=2**15)(self._is_feasible)  # controllers look at a network many times
         self.objectives = problem.objectives
 
     def __call__(self, genotype: Genotype) -> NDArray[np.float64]:
@@ -132,5 +133,7 @@ class ClosedForm:
 
     def feasible(self, genotype: Genotype) -> bool:
         """Whether the network is within all limits."""
-        problem = self._problem
-        return not problem.limits or problem.broken_limit(problem.space.decode(genotype)) is None
+        return not self._problem.limits or self._feasible(genotype)
+
+    def _is_feasible(self, genotype: Genotype) -> bool:
+        return self._problem.broken_limit(self._problem.space.decode(genotype)) is None

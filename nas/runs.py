@@ -29,7 +29,8 @@ class RunSettings:
     Args:
         budget: how many candidates to evaluate, failed ones included.
         confirm: how many leaders to train again with other seeds, beyond the budget.
-        optuna_storage: where the search is mirrored for optuna-dashboard; None for nowhere.
+        optuna_storage: where the search is mirrored for optuna-dashboard; None for nowhere. It is not kept, since it
+            may hold a password: a search that is resumed is told it again.
         workers: how many at a time; None for one a GPU, else one a core.
         gpus_per_trial: share of a GPU for each.
         address: of a Ray cluster.
@@ -119,7 +120,7 @@ def note_start(store: TrialStore, settings: RunSettings) -> None:
     store.record(
         {
             "event": "started",
-            "settings": asdict(settings),
+            "settings": {k: v for k, v in asdict(settings).items() if k != "optuna_storage"},  # it may hold a password
             "versions": {"nas": nas.__version__, "python": platform.python_version(), **_versions(packages)},
             "host": platform.node(),
             "time": time.time(),

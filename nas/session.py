@@ -137,17 +137,18 @@ class SearchSession:
 
     def _new(self) -> Trial | None:
         """A trial that the controller proposes; on the way, repeats and infeasible ones are answered."""
-        while self.stopped_because is None and self.evaluated < self.budget:
+        while self._stopped is None and self.evaluated < self.budget:
             if self._known_in_a_row >= MAX_KNOWN_IN_A_ROW:
                 if not self.running:  # otherwise the tells to come may bring the controller on
-                    self.stop(f"the controller proposed nothing new {MAX_KNOWN_IN_A_ROW} times in a row")
+                    self._exhausted = f"the controller proposed nothing new {MAX_KNOWN_IN_A_ROW} times in a row"
                 return None
-            genotype = self._proposal()
+            genotype, arm = self._proposal()
             if genotype is None:
                 if not self.running:
-                    self._exhausted = "the controller has nothing more to propose: the space is exhausted"
+                    within = " within the limits" if self.problem.limits else ""
+                    self._exhausted = f"the controller has nothing more to propose: the space is exhausted{within}"
                 return None
-            trial = self._admit(genotype)
+            trial = self._admit(genotype, arm)
             self._give_out(trial)
             if trial.state == "running":
                 return trial
@@ -158,7 +159,7 @@ class SearchSession:
     def _confirming(self) -> Trial | None:
         """A leader to train once more, when the search itself is over."""
         searched = self.evaluated >= self.budget or self._exhausted is not None
-        if self._stopped is not None or not searched or any(self._searching()):
+        if self._stopped is not None or not searched or self._searching():
             return None
         for leader, replicate in self._unconfirmed():
             trial = Trial(
@@ -229,11 +230,15 @@ class SearchSession:
         share, number = self._random_arm, self._asked
         return "random" if math.floor(share * (number + 1)) > math.floor(share * number) else "controller"
 
-    def _proposal(self) -> Genotype | None:
-        genotype = (self._arm if self._next_arm() == "random" else self._controller).ask()
-        return None if genotype is None else tuple(operator.index(i) for i in genotype)  # numpy's are no JSON
+    def _proposal(self) -> tuple[Genotype | None, Arm]:
+        """A proposal and whose it is; where the random arm finds nothing, the controller is asked."""
+        arm = self._next_arm()
+        genotype = self._arm.ask() if arm == "random" else None
+        if genotype is None:
+            genotype, arm = self._controller.ask(), "controller"
+        return None if genotype is None else tuple(operator.index(i) for i in genotype), arm  # numpy's are no JSON
 
-    def _admit(self, genotype: Genotype) -> Trial:
+    def _admit(self, genotype: Genotype, arm: Arm) -> Trial:
         """The trial for a proposal: to be evaluated, a repeat, or infeasible."""
         architecture = self.problem.space.decode(genotype)
         text, replicate = str(architecture), 0
@@ -243,7 +248,7 @@ class SearchSession:
             architecture=text,
             seed=trial_seed(self._seed, text, replicate),
             replicate=replicate,
-            arm=self._next_arm(),
+            arm=arm,
             features=tuple(self.problem.features(genotype).tolist()),
             asked_at=time.time(),
         )
@@ -273,7 +278,8 @@ class SearchSession:
         return reward, None
 
     def _hypervolume(self, trial: Trial) -> float | None:
-        gains = None if trial.measurement is None else self.problem.gains(trial.measurement)
+        """Of the front with this trial on it; a leader trained again is no point of its own."""
+        gains = None if trial.measurement is None or trial.replicate else self.problem.gains(trial.measurement)
         return None if gains is None else self._front.volume_with(gains)
 
     def _record(self, trial: Trial) -> None:
@@ -332,7 +338,7 @@ class SearchSession:
         for place, event in enumerate(events):
             if event["event"] == "asked":
                 trial = replace(self.store.trials[event["number"]], state=event["state"])
-                proposed = trial.genotype if trial.replicate else self._proposal()
+                proposed = trial.genotype if trial.replicate else self._proposal()[0]
                 if proposed != trial.genotype and place > max(forks, default=-1) and differs is None:
                     differs = trial.number
                     if not fork:

@@ -5,14 +5,12 @@ Pandas frames in, pandas frames and plain numbers out; neither torch nor Ray is 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-
-DRAWS = 2000
-"""Bootstrap samples behind an interval."""
+from scipy.optimize import brentq
 
 
 def confirmed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +52,7 @@ class AgainstChance(NamedTuple):
 
     Attributes:
         probability: that a proposal of the controller has a higher reward than a random one (ties count half).
-        low: lower end of the 95 % bootstrap interval.
+        low: lower end of the 95 % interval.
         high: upper end.
         controller: proposals of the controller with a reward.
         random: random ones with a reward.
@@ -75,30 +73,35 @@ class AgainstChance(NamedTuple):
 
 
 def against_chance(frame: pd.DataFrame) -> AgainstChance | None:
-    """Compare a run's controller to its random arm (Mann and Whitney 1947); None where either has too few rewards.
+    """Compare a run's controller to its random arm; None where either has fewer than two outcomes.
 
-    Repeats count with the reward that they were answered with: leaving them out would leave out the good networks
-    that both arms find.
+    The statistic is Mann and Whitney's (1947), its interval Newcombe's (2006, Statistics in Medicine 25, method 5),
+    which holds for small and unlike numbers. Failed candidates count as worse than any other: a controller that asks
+    for networks that cannot be trained is no better for it. Repeats count with the reward that they were answered
+    with: leaving them out would leave out the good networks that both arms find.
 
     Args:
         frame: a trial table.
     """
-    rewarded = frame[frame["reward"].notna() & frame["state"].isin(["complete", "repeat"])]
-    ours, chance = (
-        rewarded.loc[rewarded["arm"] == arm, "reward"].to_numpy(np.float64) for arm in ("controller", "random")
-    )
+    over = frame[frame["state"].isin(["complete", "repeat", "failed"])]
+    rewards = over["reward"].astype(float).fillna(-math.inf)
+    ours, chance = (rewards[over["arm"] == arm].to_numpy(np.float64) for arm in ("controller", "random"))
     if min(len(ours), len(chance)) < 2:
         return None
-    above = _above(ours, chance)
-    rng = np.random.default_rng(0)
-    drawn = [
-        above[np.ix_(rng.integers(len(ours), size=len(ours)), rng.integers(len(chance), size=len(chance)))].mean()
-        for _ in range(DRAWS if above.size <= 10_000 else DRAWS // 10)
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return AgainstChance(float(above.mean()), float(low), float(high), len(ours), len(chance))
+    above = np.greater.outer(ours, chance) + 0.5 * np.equal.outer(ours, chance)
+    found = float(above.mean())
+    return AgainstChance(found, *_interval(found, len(ours), len(chance)), len(ours), len(chance))
 
 
-def _above(ours: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, m): 1 where ours is above, a half where they are equal."""
-    return np.greater.outer(ours, chance) + 0.5 * np.equal.outer(ours, chance)
+def _interval(found: float, n: int, m: int) -> tuple[float, float]:
+    """The probabilities that the one found is 1.96 of their own standard errors away from."""
+    more = (n + m) / 2 - 1
+
+    def too_far(true: float) -> float:
+        variance = true * (1 - true) * (1 + more * (1 - true) / (2 - true) + more * true / (1 + true)) / (n * m)
+        return abs(true - found) - 1.959964 * math.sqrt(variance)
+
+    inside = min(max(found, 1e-9), 1 - 1e-9)  # at 0 and 1 themselves there is no error to be away by
+    low = 0.0 if found == 0 else brentq(too_far, 0.0, inside)
+    high = 1.0 if found == 1 else brentq(too_far, inside, 1.0)
+    return float(low), float(high)

@@ -87,12 +87,17 @@ def front_of(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
         objectives: columns of it that hold numbers; more is better in those of `MAXIMISED`, less elsewhere.
 
     Raises:
-        ValueError: an objective is no column of numbers (lists those there are).
+        ValueError: an objective is no column of numbers (lists those there are), or was measured in no trial.
     """
     numeric = [c for c in frame.columns if pd.api.types.is_numeric_dtype(frame[c])]
     if not objectives or any(name not in numeric for name in objectives):
         raise ValueError(f"objectives must be among {', '.join(numeric)}; got {', '.join(objectives) or 'none'}")
     complete = frame[frame["state"] == "complete"]
+    if "replicate" in complete:  # a leader trained again is no network of its own
+        complete = complete[complete["replicate"] == 0]
+    for name in objectives:
+        if len(complete) and complete[name].isna().all():
+            raise ValueError(f"objectives must have been measured; {name} was in no trial: name others (--objectives)")
     points = np.column_stack([complete[name].to_numpy(np.float64, na_value=np.nan) for name in objectives])
     front = complete[non_dominated(points, [name in MAXIMISED for name in objectives])]
     return front.sort_values(objectives[0], ascending=objectives[0] not in MAXIMISED, kind="stable")

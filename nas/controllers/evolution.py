@@ -36,11 +36,14 @@ class RegularizedEvolution:
 
     def ask(self) -> Genotype | None:
         """A random network at first, then a child; None when all networks have been proposed."""
+        before = self._rng.bit_generator.state
+        proposed = self._child() if self._asked >= POPULATION and self._population else None
+        proposed = proposed if proposed is not None else self._novelty.fresh()
+        if proposed is None:
+            self._rng.bit_generator.state = before
+            return None
         self._asked += 1
-        proposed = None
-        if self._asked > POPULATION and self._population:
-            proposed = self._child()
-        return proposed if proposed is not None else self._novelty.fresh()
+        return proposed
 
     def tell(self, trial: Trial) -> None:
         """A network with a reward joins the population, and its oldest member leaves it."""

@@ -126,7 +126,7 @@ def prior_variance(inputs: Inputs, c: Constants) -> Array:
 
 def _choices(a: Inputs, b: Inputs) -> float:
     """How many choices a network with all its stages makes."""
-    return max(1.0, a.choices.sum(1).max(initial=0.0), b.choices.sum(1).max(initial=0.0))
+    return float(max(1.0, a.choices.sum(1).max(initial=0.0), b.choices.sum(1).max(initial=0.0)))
 
 
 def fitted(

@@ -46,26 +46,42 @@ class Novelty:
         return genotype not in self._seen and self._features.feasible(genotype)
 
     def admit(self, genotype: Genotype) -> bool:
-        """Take a canonical genotype for known; says whether it was new and is feasible."""
-        if genotype in self._seen:
+        """Take a canonical genotype for known if it is new and feasible; says whether it is."""
+        if not self.new(genotype):
             return False
         self._seen.add(genotype)
-        return self._features.feasible(genotype)
+        return True
+
+    def any_left(self) -> bool:
+        """Whether `fresh` would find a network; leaves all as it was."""
+        before = self._rng.bit_generator.state
+        found = self.fresh()
+        self._rng.bit_generator.state = before
+        if found is not None:
+            self._seen.discard(found)
+        return found is not None
 
     def fresh(self) -> Genotype | None:
-        """A new feasible network drawn uniformly, and noted; None when there is none (or none was found)."""
-        for _ in range(MOST_DRAWS):
-            if 2 * len(self._seen) >= self._space.size:
-                return self._remaining()
+        """A new feasible network drawn uniformly, and noted; None when there is none (or none was found).
+
+        None leaves all as it was, the random numbers too: such an ask is in no journal, and not repeated on resume.
+        """
+        before = self._rng.bit_generator.state
+        found = self._drawn()
+        if found is None:
+            self._rng.bit_generator.state = before
+        return found
+
+    def _drawn(self) -> Genotype | None:
+        small = self._space.size <= MOST_DRAWS
+        for _ in range(TRIES if small else MOST_DRAWS):
             drawn = self._space.sample(self._rng)
             if self.admit(drawn):
                 return drawn
-        return None
+        return self._remaining() if small else None
 
     def _remaining(self) -> Genotype | None:
-        """When half of the space has been seen: from a random place on, the first that has not."""
-        if self.exhausted:
-            return None
+        """From a random place on, the first that is new and feasible."""
         start = random_below(self._space.size, self._rng)
         for step in range(self._space.size):
             genotype = self._space.genotype_at((start + step) % self._space.size)

@@ -133,7 +133,7 @@ class OptunaSampler:
 
     def ask(self) -> Genotype | None:
         """What the sampler suggests and has not been proposed; a random network where it only repeats itself."""
-        if self._novelty.exhausted:
+        if not self._novelty.any_left():  # before the sampler is asked, which would remember it
             return None
         for _ in range(TRIES):
             asked = self._study.ask(self._distributions)
@@ -160,8 +160,8 @@ class OptunaSampler:
         self._values[genotype] = values = self._optimised(trial)
         asked = self._out.pop(genotype, None)
         self._finish(self._enqueued(genotype) if asked is None else asked, values)
-        if self._finished == self._bound:
-            self._study.sampler = SAMPLERS["tpe"](self._seed)
+        if self._finished >= self._bound:
+            self._study.sampler, self._bound = SAMPLERS["tpe"](self._seed), math.inf
 
     def _optimised(self, trial: Trial) -> list[float] | None:
         if trial.state != "complete" or trial.reward is None:

@@ -120,13 +120,17 @@ class PPO:
         """A network the policy samples and has not proposed before; a random one where it only repeats itself."""
         if self._novelty.exhausted:
             return None
+        before = self._rng.bit_generator.state
         for _ in range(TRIES):
             sampled, log_probability = self._policy.sample(self._rng.random(len(self._options)))
             canonical = self._novelty.canonical(sampled)
             if self._novelty.admit(canonical):
                 self._sampled[canonical] = (sampled, log_probability)
                 return canonical
-        return self._novelty.fresh()
+        fresh = self._novelty.fresh()
+        if fresh is None:
+            self._rng.bit_generator.state = before
+        return fresh
 
     def tell(self, trial: Trial) -> None:
         """Add a reward to the batch; a network without one teaches nothing."""

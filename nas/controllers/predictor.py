@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from nas.controllers.features import Features
 from nas.controllers.gaussian_process import Inputs
@@ -75,6 +76,7 @@ class Predictor:
         self._asked = 0
         self._effects = sum(len(choice.options) - 1 for choice in space.choices)  # explored once each
         self._offsets = np.cumsum([0, *(len(choice.options) for choice in space.choices)])
+        self._threads = ThreadpoolController()
         self._row = lru_cache(maxsize=CACHED)(self._described)
         self._neighbours = lru_cache(maxsize=LEADERS * CLIMB)(self._around)
         self._reference = [space.sample(self._rng) for _ in range(min(REFERENCE, 4 * space.size))]
@@ -85,6 +87,10 @@ class Predictor:
         """The network of the highest upper bound; None when all have been proposed."""
         if self._novelty.exhausted:
             return None
+        with self._threads.limit(limits=1, user_api="blas"):  # matrices as small as these are slower on several
+            return self._proposed()
+
+    def _proposed(self) -> Genotype | None:
         before = self._rng.bit_generator.state
         if self._told:
             self._model.learn(self._observed(), self._beliefs())
@@ -113,6 +119,9 @@ class Predictor:
                 before += (math.log(accuracy) - before) / (times + 1)
                 rest += (math.log(trial.reward / accuracy) - rest) / (times + 1)
                 self._told[genotype] = before, rest, times + 1
+                if self._model.is_due(len(self._told)):  # now: an ask that finds nothing must leave all as it was
+                    with self._threads.limit(limits=1, user_api="blas"):
+                        self._model.choose_constants(self._observed())
         elif trial.state == "failed" and trial.failure in TELLING:
             self._believed[genotype] = 0.0
         elif trial.state == "stopped":  # early, since it was in the worse part

@@ -24,16 +24,18 @@ class RandomSearch:
         self._space, self._features = space, features
         self._rng = np.random.default_rng(seed)
         self._asked = 0
+        self._given_up = False
         self._moved: dict[int, int] = {}  # where the Fisher-Yates shuffle of all numbers differs from the identity
 
     def ask(self) -> Genotype | None:
-        """The next feasible network of the order; None when all have been visited."""
+        """The next feasible network of the order; None (once and for all) when none is left or found."""
         for _ in range(MOST_DRAWS):
-            if self._asked == self._space.size:
+            if self._asked == self._space.size or self._given_up:
                 return None
             genotype = self._next()
             if self._features.feasible(genotype):
                 return genotype
+        self._given_up = True
         return None
 
     def _next(self) -> Genotype:

@@ -64,36 +64,49 @@ class Believed(NamedTuple):
 
 
 class RewardModel:
-    """The two processes; the constants of their kernels are carried from one call of `learn` to the next."""
+    """The two processes, and the constants of their kernels."""
 
     def __init__(self) -> None:
         self._constants = (Constants(), QUIET)
-        self._fitted_at = 0
+        self._chosen_at = 0
         self._accuracy: GaussianProcess | None = None
         self._rest: GaussianProcess | None = None
         self._centre, self._spread = 0.0, 1.0
         self._rest_centre, self._rest_spread = 0.0, 0.0
 
+    def is_due(self, count: int) -> bool:
+        """Whether the constants should be chosen anew, with so many networks observed."""
+        return count >= max(4, REFIT * self._chosen_at)
+
+    def choose_constants(self, observed: Observed) -> None:
+        """Choose the kernels' constants by what was observed."""
+        self._chosen_at = len(observed.rests)
+        scores, rests = self._standardised(observed)
+        inputs, trainings = observed.inputs, observed.trainings
+        first, second = self._constants
+        first = fitted(inputs, scores, trend(inputs), first, Constants(), trainings=trainings)
+        if self._rest_spread:
+            second = fitted(inputs, rests, 0.0 * rests, second, QUIET, trainings=trainings)
+        self._constants = first, second
+
     def learn(self, observed: Observed, believed: Believed) -> None:
         """Fit both processes anew; at least one network must have been observed."""
-        errors = -np.log(np.maximum(SMALLEST_ERROR, -np.expm1(observed.accuracies)))
-        self._centre, self._spread = float(errors.mean()), max(float(errors.std()), SMALLEST_SPREAD)
-        scores = (errors - self._centre) / self._spread
-        self._rest_centre, self._rest_spread = float(observed.rests.mean()), float(observed.rests.std())
-        alike = self._rest_spread < 1e-12
-        rests = np.zeros_like(scores) if alike else (observed.rests - self._rest_centre) / self._rest_spread
-        inputs, trainings = observed.inputs, observed.trainings
-        if len(scores) >= max(4, REFIT * self._fitted_at):
-            self._fitted_at = len(scores)
-            first, second = self._constants
-            first = fitted(inputs, scores, trend(inputs), first, Constants(), trainings=trainings)
-            if not alike:
-                second = fitted(inputs, rests, 0.0 * rests, second, QUIET, trainings=trainings)
-            self._constants = first, second
+        scores, rests = self._standardised(observed)
         self._accuracy = self._believing(observed, scores, believed)
         self._rest = None
-        if not alike:
-            self._rest = GaussianProcess(inputs, rests, 0.0 * rests, self._constants[1], trainings=trainings)
+        if self._rest_spread:
+            constants, trainings = self._constants[1], observed.trainings
+            self._rest = GaussianProcess(observed.inputs, rests, 0.0 * rests, constants, trainings=trainings)
+
+    def _standardised(self, observed: Observed) -> tuple[Array, Array]:
+        """The targets of both processes; the second's are 0 where the rest is the same for all."""
+        errors = -np.log(np.maximum(SMALLEST_ERROR, -np.expm1(observed.accuracies)))
+        self._centre, self._spread = float(errors.mean()), max(float(errors.std()), SMALLEST_SPREAD)
+        self._rest_centre, self._rest_spread = float(observed.rests.mean()), float(observed.rests.std())
+        if self._rest_spread < 1e-12:
+            self._rest_spread = 0.0
+        rests = (observed.rests - self._rest_centre) / (self._rest_spread or 1.0)
+        return (errors - self._centre) / self._spread, rests
 
     def upper(self, inputs: Inputs, kappa: float) -> Array:
         """(n,) upper bounds of the log reward, `kappa` standard deviations above the mean (Srinivas et al. 2010)."""

@@ -333,6 +333,7 @@ def test_the_random_arm_is_compared_and_leaders_are_confirmed(search: Callable[.
     assert found["complete"] == 24
     assert [row["trainings"] for row in found["confirmed"]] == [3, 3]
     assert found["best"]["number"] == found["confirmed"][0]["number"]
+    assert found["best"]["reward"] == found["confirmed"][0]["reward"]
     text = run("resume", "run", "--confirm", 3).out
     assert "a network of the controller has a higher reward than a random one with probability 0." in text
     assert "leaders trained again, by their mean reward" in text
@@ -355,7 +356,9 @@ def test_a_search_is_mirrored_into_optuna(search: Callable[..., Outcome]) -> Non
     import optuna
 
     assert search("--out", "run", "--optuna-storage", "journal.log", budget=6).code == 0
-    assert run("resume", "run", "--budget", 8, "--format", "json").code == 0
+    more = ["--optuna-storage", "journal.log", "--format", "json"]
+    assert run("resume", "run", "--budget", 7, "--format", "json").code == 0, "it is not kept"
+    assert run("resume", "run", "--budget", 8, *more).code == 0
     backend = optuna.storages.journal.JournalFileBackend("journal.log")
     study = optuna.load_study(study_name="run", storage=optuna.storages.JournalStorage(backend))
     frame = TrialStore.open(Path("run")).frame()
@@ -450,7 +453,7 @@ def test_a_candidate_that_takes_too_long_has_failed(
         (["--reward-weights", "w=low"], "must read .* got 'w=low'"),
         (["--reward-weights", "w=nan"], "must read .* got 'w=nan'"),
         (["--reward-weights", "u=1"], "this reward has the weights w, v; got u"),
-        (["--max-params", "-1"], "the limit of params must be positive; got -1"),
+        (["--max-params", "-1"], "the limit of params must be positive and finite; got -1"),
         (["--gpus-per-trial", "0.5"], "this machine has none .* leave --gpus-per-trial out"),
         (["--gpus-per-trial", "-1"], "gpus_per_trial must be .* got -1"),
         (["--address", "auto"], "workers must be given with the address"),
