@@ -61,7 +61,9 @@ class Search:
         self.run, self.log = folder / "run", folder / "evaluated"
         plugin = folder / "evaluator.py"
         plugin.write_text(EVALUATOR)
-        self._new = ["search", "--evaluator", f"{plugin}:evaluate", "--budget", str(budget), "--seed", "3"]
+        # random search: what another controller proposes depends on the order in which workers answer
+        self._new = ["search", "--controller", "random", "--evaluator", f"{plugin}:evaluate", "--budget", str(budget)]
+        self._new += ["--seed", "3"]
         self._new += ["--out", str(self.run), "--workers", str(workers), "--gpus-per-trial", "0"]
         self._read = 0  # bytes of the journal
         self.told = 0

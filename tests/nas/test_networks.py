@@ -117,11 +117,11 @@ def run_folder(tmp_path: Path) -> Path:
     )
     (tmp_path / "mine.py").write_text(source)
     config = SearchConfig(evaluator=f"{tmp_path / 'mine.py'}:evaluate", reward="accuracy", image_size=32)
-    from nas.runs import make_session
+    from nas.runs import RunSettings, make_session
     from nas.search import run_serial
 
     built, store = start(config, tmp_path / "run")
-    run_serial(make_session(built, store, 3), built.evaluate)
+    run_serial(make_session(built, store, RunSettings(budget=3)), built.evaluate)
     store.close()
     return tmp_path / "run"
 
