@@ -628,7 +628,8 @@ def test_an_ask_that_finds_nothing_under_tight_limits_leaves_all_as_it_was(
     for number in range(25):
         proposal = asked.ask()
         for _ in range(3):
-            assert proposal == (again := bothered.ask())
+            again = bothered.ask()
+            assert proposal == again
             if again is not None:
                 break
         if proposal is None:
