@@ -43,6 +43,7 @@ from nas.problem import Problem
 from nas.reward import REWARDS, bind
 from results.trial import Measurement, Trial
 from search_spaces import Genotype, SearchSpace
+from trainers.surrogate import SETTINGS
 
 COUNTS = (20, 50, 100, 200, 500)
 NOISE = 0.256
@@ -61,8 +62,8 @@ class Recorded:
         problem: for the features.
         true: a genotype's value, without noise.
         query: a measurement and what the controller is told as its reward.
-        best: the highest true value; what is reported is regret if `regret` is set.
-        unit: by what values are multiplied to be points.
+        best: the highest true value.
+        regret: whether the distance to it is reported, and not the value.
     """
 
     space: SearchSpace
@@ -113,9 +114,7 @@ def accel(data: Path, rewarded: bool) -> Recorded:
     genotypes = np.array([space.encode(space.decode(g)) for g in map(tuple, indices(source, table))], dtype=float)
 
     def trees() -> GradientBoostingRegressor:
-        return GradientBoostingRegressor(
-            n_estimators=500, max_depth=5, learning_rate=0.05, subsample=0.7, max_features=0.5, random_state=0
-        )
+        return GradientBoostingRegressor(**SETTINGS)
 
     top1 = trees().fit(genotypes, table["val_top1"])
     log_time = trees().fit(genotypes, np.log(table["train_time"]))
@@ -160,12 +159,7 @@ def climbed(space: SearchSpace, values: Callable[[list[Genotype]], np.ndarray], 
         here = space.sample(rng)
         value = values([here])[0]
         while True:
-            around = [
-                (*here[:place], option, *here[place + 1 :])
-                for place, choice in enumerate(space.choices)
-                for option in range(len(choice.options))
-                if option != here[place]
-            ]
+            around = space.neighbours(here)
             reached = values(around)
             if reached.max() <= value:
                 break

@@ -38,9 +38,9 @@ def check_workers(settings: RunSettings) -> Workers:
 def check_storage(url: str | None) -> None:
     """Say at once where the storage of a mirror cannot be opened."""
     if url is not None:
-        from nas.optuna_mirror import open_storage  # loads Optuna
+        from nas.optuna_mirror import let_go, open_storage  # loads Optuna
 
-        open_storage(url)
+        let_go(open_storage(url))
 
 
 def conduct(

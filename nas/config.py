@@ -132,7 +132,8 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
     shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
     if not 0 <= config.random_arm < 1:
         raise ValueError(f"random_arm must be a share of the proposals, from 0 to under 1; got {config.random_arm}")
-    if config.controller in MULTI_OBJECTIVE and "step_time" in config.objectives and _step_time_is_missing(evaluate):
+    untimed = _recorded(config.evaluator) is not None and _step_time(evaluate) is None
+    if config.controller in MULTI_OBJECTIVE and "step_time" in config.objectives and untimed:
         raise ValueError(
             f"{config.controller} optimises {', '.join(config.objectives)}, and the evaluator has no step_time: "
             f"name other objectives (--objectives), or take another controller"
@@ -235,11 +236,6 @@ def _from_records(
 def _step_time(evaluate: Evaluate) -> Callable[[Architecture], float] | None:
     """What the evaluator expects of a network's step time before training; None where it cannot tell."""
     return getattr(evaluate, "expected_step_time", None) if getattr(evaluate, "has_step_time", True) else None
-
-
-def _step_time_is_missing(evaluate: Evaluate) -> bool:
-    """Whether an evaluator that answers from records is known to have no step times."""
-    return hasattr(evaluate, "fingerprint") and not getattr(evaluate, "has_step_time", True)
 
 
 def _check_callable(kind: str, text: str, found: Any, arguments: str) -> None:

@@ -63,6 +63,12 @@ def open_storage(url: str) -> Any:
         ) from error
 
 
+def let_go(storage: Any) -> None:
+    """Close a storage's connections, where it has any."""
+    if isinstance(storage, optuna.storages.RDBStorage):
+        storage.engine.dispose()
+
+
 def _database(url: str) -> Any:
     if url == "sqlite://" or ":memory:" in url:
         raise ValueError("a database in memory is gone when the search ends")
@@ -123,7 +129,7 @@ class OptunaMirror:
             self._study = self._open_study()
             self._copied = self._numbers()
         except BaseException:
-            self._let_go()
+            let_go(self._storage)
             raise
         self._in_doubt = False  # whether the study may hold more than `_copied` says
         self._said = False
@@ -147,7 +153,7 @@ class OptunaMirror:
                 f"{missing} {'trial is' if missing == 1 else 'trials are'} missing from the Optuna study {self._name}: "
                 f"`nas resume {self._store.folder} --optuna-storage URL` adds what is missing"
             )
-        self._let_go()
+        let_go(self._storage)
 
     def _open_study(self) -> Any:
         """The study of the run's name, new or from before.
@@ -229,10 +235,6 @@ class OptunaMirror:
         """The trials that the study holds, by their numbers in the run."""
         numbers = (trial.user_attrs.get("number") for trial in self._study.get_trials(deepcopy=False))
         return {number for number in numbers if number is not None}
-
-    def _let_go(self) -> None:
-        if isinstance(self._storage, optuna.storages.RDBStorage):
-            self._storage.engine.dispose()
 
 
 class _OtherStudyError(ValueError):

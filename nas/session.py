@@ -106,8 +106,7 @@ class SearchSession:
         """Whether no more trials will be given out."""
         if self._stopped is not None:
             return True
-        searched = self.evaluated >= self.budget or self._exhausted is not None
-        return searched and (not self.confirm or (not self.running and not self._unconfirmed()))
+        return self._searched and (not self.confirm or (not self.running and not self._unconfirmed()))
 
     @property
     def finished(self) -> bool:
@@ -158,20 +157,10 @@ class SearchSession:
 
     def _confirming(self) -> Trial | None:
         """A leader to train once more, when the search itself is over."""
-        searched = self.evaluated >= self.budget or self._exhausted is not None
-        if self._stopped is not None or not searched or self._searching():
+        if self._stopped is not None or not self._searched or self._deciding:
             return None
         for leader, replicate in self._unconfirmed():
-            trial = Trial(
-                number=self._asked,
-                genotype=leader.genotype,
-                architecture=leader.architecture,
-                seed=trial_seed(self._seed, leader.architecture, replicate),
-                replicate=replicate,
-                arm="confirm",
-                features=leader.features,
-                asked_at=time.time(),
-            )
+            trial = self._trial(leader.genotype, leader.architecture, "confirm", replicate)
             self._give_out(trial)
             return trial
         return None
@@ -180,9 +169,15 @@ class SearchSession:
         self.store.asked(trial)
         self._note_asked(trial)
 
-    def _searching(self) -> list[int]:
-        """The running trials whose rewards decide who the leaders are."""
-        return [number for number in self.running if not self.store.trials[number].replicate]
+    @property
+    def _searched(self) -> bool:
+        """Whether the search itself is over, and leaders may be trained again."""
+        return self.evaluated >= self.budget or self._exhausted is not None
+
+    @property
+    def _deciding(self) -> bool:
+        """Whether a trial is running whose reward decides who the leaders are."""
+        return any(not self.store.trials[number].replicate for number in self.running)
 
     def _unconfirmed(self) -> list[tuple[Trial, int]]:
         """The leaders and replicates that have not been given out, one of each leader before the second of any."""
@@ -241,22 +236,24 @@ class SearchSession:
     def _admit(self, genotype: Genotype, arm: Arm) -> Trial:
         """The trial for a proposal: to be evaluated, a repeat, or infeasible."""
         architecture = self.problem.space.decode(genotype)
-        text, replicate = str(architecture), 0
-        trial = Trial(
+        trial = self._trial(genotype, str(architecture), arm)
+        if (original := self._first.get((trial.architecture, 0))) is not None:
+            return replace(trial, state="repeat", repeat_of=original)
+        if (limit := self.problem.broken_limit(architecture)) is not None:
+            return replace(trial, state="infeasible", reason=limit)
+        return trial
+
+    def _trial(self, genotype: Genotype, architecture: str, arm: Arm, replicate: int = 0) -> Trial:
+        return Trial(
             number=self._asked,
             genotype=genotype,
-            architecture=text,
-            seed=trial_seed(self._seed, text, replicate),
+            architecture=architecture,
+            seed=trial_seed(self._seed, architecture, replicate),
             replicate=replicate,
             arm=arm,
             features=tuple(self.problem.features(genotype).tolist()),
             asked_at=time.time(),
         )
-        if (text, replicate) in self._first:
-            return replace(trial, state="repeat", repeat_of=self._first[text, replicate])
-        if (limit := self.problem.broken_limit(architecture)) is not None:
-            return replace(trial, state="infeasible", reason=limit)
-        return trial
 
     def _answer(self, number: int) -> None:
         """Tell a trial that needs no evaluation: a repeat of one that is over, or an infeasible one."""

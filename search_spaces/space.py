@@ -190,6 +190,18 @@ class SearchSpace:
                 continue
         raise ValueError(f"space {self.name}: no single choice makes another network of {genotype}")
 
+    def neighbours(self, genotype: Genotype) -> list[Genotype]:
+        """The networks one choice away, as canonical genotypes, in the order of the choices.
+
+        A choice that does not matter gives the network itself; choices that spell one network give it several times.
+        """
+        return [
+            self.canonical((*genotype[:place], option, *genotype[place + 1 :]))
+            for place, choice in enumerate(self.choices)
+            for option in range(len(choice.options))
+            if option != genotype[place]
+        ]
+
     def crossover(self, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
         """A child that takes each choice from one parent or the other with equal chance."""
         self.decode(a), self.decode(b)  # says what is wrong with a genotype of another space

@@ -55,10 +55,5 @@ class LocalSearch:
             return
         if self._here is None or trial.reward > self._here[0]:
             self._here = (trial.reward, genotype)
-            around = [
-                self._novelty.canonical((*genotype[:place], option, *genotype[place + 1 :]))
-                for place, choice in enumerate(self._space.choices)
-                for option in range(len(choice.options))
-                if option != genotype[place]
-            ]
+            around = self._space.neighbours(genotype)
             self._neighbours = [around[i] for i in self._rng.permutation(len(around))]

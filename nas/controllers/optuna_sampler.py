@@ -38,37 +38,27 @@ def _tpe(seed: int) -> Any:
     )
 
 
+_EVOLUTIONARY: dict[str, Any] = {
+    "population_size": POPULATION,
+    "mutation": None,
+    "mutation_prob": None,  # one over the number of choices
+    "crossover": None,  # of categorical choices there is one kind: by swapping
+    "crossover_prob": 0.9,
+    "swapping_prob": 0.5,
+    "constraints_func": None,
+    "elite_population_selection_strategy": None,
+    "child_generation_strategy": None,
+    "after_trial_strategy": None,
+}
+
+
 def _nsga2(seed: int) -> Any:
-    return optuna.samplers.NSGAIISampler(  # Deb et al. 2002
-        population_size=POPULATION,
-        mutation=None,
-        mutation_prob=None,  # one over the number of choices
-        crossover=None,  # of categorical choices there is one kind: by swapping
-        crossover_prob=0.9,
-        swapping_prob=0.5,
-        constraints_func=None,
-        elite_population_selection_strategy=None,
-        child_generation_strategy=None,
-        after_trial_strategy=None,
-        seed=seed,
-    )
+    return optuna.samplers.NSGAIISampler(**_EVOLUTIONARY, seed=seed)  # Deb et al. 2002
 
 
 def _nsga3(seed: int) -> Any:
     return optuna.samplers.NSGAIIISampler(  # Deb and Jain 2014
-        population_size=POPULATION,
-        mutation=None,
-        mutation_prob=None,
-        crossover=None,
-        crossover_prob=0.9,
-        swapping_prob=0.5,
-        constraints_func=None,
-        reference_points=None,
-        dividing_parameter=3,
-        elite_population_selection_strategy=None,
-        child_generation_strategy=None,
-        after_trial_strategy=None,
-        seed=seed,
+        **_EVOLUTIONARY, reference_points=None, dividing_parameter=3, seed=seed
     )
 
 

@@ -78,7 +78,7 @@ class Predictor:
         self._offsets = np.cumsum([0, *(len(choice.options) for choice in space.choices)])
         self._threads = ThreadpoolController()
         self._row = lru_cache(maxsize=CACHED)(self._described)
-        self._neighbours = lru_cache(maxsize=LEADERS * CLIMB)(self._around)
+        self._neighbours = lru_cache(maxsize=LEADERS * CLIMB)(space.neighbours)
         self._reference = [space.sample(self._rng) for _ in range(min(REFERENCE, 4 * space.size))]
         drawn = np.array([features(genotype) for genotype in self._reference])
         self._centre, self._spread = drawn.mean(0), np.where(drawn.std(0) > 0, drawn.std(0), 1.0)
@@ -184,14 +184,6 @@ class Predictor:
 
     def _ranked(self) -> list[Genotype]:
         return sorted(self._told, key=lambda genotype: -sum(self._told[genotype][:2]))
-
-    def _around(self, genotype: Genotype) -> list[Genotype]:
-        return [
-            self._novelty.canonical((*genotype[:place], option, *genotype[place + 1 :]))
-            for place, choice in enumerate(self._space.choices)
-            for option in range(len(choice.options))
-            if option != genotype[place]
-        ]
 
     def _new(self, genotypes: Iterable[Genotype]) -> list[Genotype]:
         return [genotype for genotype in dict.fromkeys(genotypes) if self._novelty.new(genotype)]
