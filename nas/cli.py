@@ -31,7 +31,9 @@ _FormatOption = Annotated[Format, typer.Option("--format", help="How to print on
 _Budget = typer.Option("--budget", "-n", min=1, help="Candidates to evaluate; failed ones count, repeats do not.")
 _WorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Candidates at a time. Default: one a GPU, else one a core. 1 runs without Ray."),
+    typer.Option(
+        min=1, help="Candidates at a time. Default: one a GPU, else one a core; 1 for records. 1 runs without Ray."
+    ),
 ]
 _GpusPerTrial = Annotated[
     float | None, typer.Option(help="GPUs of each worker, such as 0.25 for four on one. Default: a whole one.")
@@ -150,7 +152,7 @@ def search(
         address=address,
         trial_timeout_s=trial_timeout,
     )
-    check_workers(settings)
+    check_workers(settings, evaluator)
     check_storage(optuna_storage)
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
         built, store = start(config, out or default_folder(config))

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from nas.config import MULTI_OBJECTIVE, Search
+from nas.config import MULTI_OBJECTIVE, Search, recorded_in
 from nas.progress import SearchProgress
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
 from nas.search import Workers, choose_workers
@@ -24,15 +24,17 @@ INTERRUPTED = 130
 """The exit code of a search that was interrupted and can be resumed, as shells have it for Ctrl-C."""
 
 
-def check_workers(settings: RunSettings) -> Workers:
+def check_workers(settings: RunSettings, evaluator: str) -> Workers:
     """The workers that the settings ask for; says at once where the machine cannot give them."""
-    gpus = 0
-    alone = settings.workers == 1 and settings.gpus_per_trial is None  # takes whatever device the evaluator takes
+    gpus, count = 0, settings.workers
+    if count is None and settings.address is None and recorded_in(evaluator) is not None:
+        count = 1  # records answer faster than another process is asked
+    alone = count == 1 and settings.gpus_per_trial is None  # takes whatever device the evaluator takes
     if settings.address is None and settings.gpus_per_trial != 0 and not alone:
         from trainers.devices import count_gpus  # loads torch
 
         gpus = count_gpus()
-    return choose_workers(settings.workers, gpus_per_trial=settings.gpus_per_trial, address=settings.address, gpus=gpus)
+    return choose_workers(count, gpus_per_trial=settings.gpus_per_trial, address=settings.address, gpus=gpus)
 
 
 def check_storage(url: str | None) -> None:
@@ -58,7 +60,7 @@ def conduct(
         console.print(text, soft_wrap=True)
 
     try:
-        workers = check_workers(settings)
+        workers = check_workers(settings, search.identity["evaluator"])
         note_start(store, settings)
         session = make_session(search, store, settings, fork=fork)
         for line in [] if quiet else _opening_lines(search, store, settings, workers.count):

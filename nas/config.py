@@ -80,7 +80,7 @@ class SearchConfig:
         values = asdict(self)
         for name in ("space", "controller", "reward", "evaluator"):
             values[name] = absolute(values[name])
-        if (recorded := _recorded(self.evaluator)) is not None:
+        if (recorded := recorded_in(self.evaluator)) is not None:
             values["evaluator"] = f"{recorded[0]}:{Path(recorded[1]).resolve()}"
         for name in ("data", "test_data"):
             if values[name] is not None and Path(values[name]).exists():
@@ -132,7 +132,7 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
     shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
     if not 0 <= config.random_arm < 1:
         raise ValueError(f"random_arm must be a share of the proposals, from 0 to under 1; got {config.random_arm}")
-    untimed = _recorded(config.evaluator) is not None and _step_time(evaluate) is None
+    untimed = recorded_in(config.evaluator) is not None and _step_time(evaluate) is None
     if config.controller in MULTI_OBJECTIVE and "step_time" in config.objectives and untimed:
         raise ValueError(
             f"{config.controller} optimises {', '.join(config.objectives)}, and the evaluator has no step_time: "
@@ -193,7 +193,7 @@ def _short(value: object) -> str:
 
 def _named(text: str) -> str:
     """A file reference without its folder, so that a run may move."""
-    if (recorded := _recorded(text)) is not None:
+    if (recorded := recorded_in(text)) is not None:
         return f"{recorded[0]}:{Path(recorded[1]).name}"
     return f"{Path(text.rpartition(':')[0]).name}:{text.rpartition(':')[2]}" if is_file_reference(text) else text
 
@@ -203,7 +203,7 @@ def _evaluator(
 ) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
     if config.evaluator == "proxy":
         return _proxy(config, space, image_size, prices)
-    if (recorded := _recorded(config.evaluator)) is not None:
+    if (recorded := recorded_in(config.evaluator)) is not None:
         return _from_records(*recorded, space)
     names = {"proxy": None, "table:FILE": None, "surrogate:FILE": None}
     evaluate: Evaluate = resolve("evaluator", config.evaluator, names)
@@ -211,8 +211,8 @@ def _evaluator(
     return evaluate, {}, None, ()
 
 
-def _recorded(text: str) -> tuple[str, str] | None:
-    """`table` or `surrogate`, and the file, of an evaluator that answers from records."""
+def recorded_in(text: str) -> tuple[str, str] | None:
+    """`table` or `surrogate`, and the file, of an evaluator that answers from records; None of another."""
     kind, colon, file = text.partition(":")
     return (kind, file) if colon and kind in ("table", "surrogate") else None
 

@@ -31,7 +31,7 @@ class RunSettings:
         confirm: how many leaders to train again with other seeds, beyond the budget.
         optuna_storage: where the search is mirrored for optuna-dashboard; None for nowhere. It is not kept, since it
             may hold a password: a search that is resumed is told it again.
-        workers: how many at a time; None for one a GPU, else one a core.
+        workers: how many at a time; None for one a GPU, else one a core, and for one where records answer.
         gpus_per_trial: share of a GPU for each.
         address: of a Ray cluster.
         trial_timeout_s: the longest that one candidate may take.

@@ -9,6 +9,7 @@ params a channel and nothing else. The papers print macs as "FLOPs".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -57,8 +58,9 @@ def cost(architecture: Architecture, image_size: int, *, num_classes: int = 1000
     Raises:
         ValueError: image_size, num_classes or in_channels is not a positive integer.
     """
-    parts = part_costs(architecture, image_size, num_classes=num_classes, in_channels=in_channels)
-    params, macs, activations = map(sum, zip(*(part.cost for part in parts), strict=True))
+    params = macs = activations = 0
+    for _, _, _, part in _parts(architecture, image_size, num_classes, in_channels):
+        params, macs, activations = params + part[0], macs + part[1], activations + part[2]
     return Cost(params, macs, activations)
 
 
@@ -66,20 +68,29 @@ def part_costs(
     architecture: Architecture, image_size: int, *, num_classes: int = 1000, in_channels: int = 3
 ) -> list[PartCost]:
     """The same, part by part, in order: stem, stages, head, classifier; Raises as `cost`."""
+    names = ["stem", *(f"stage{number}" for number, _ in enumerate(architecture.stages, 1))]
+    names += ["head", "classifier"] if architecture.head_channels else ["classifier"]
+    parts = _parts(architecture, image_size, num_classes, in_channels)
+    return [PartCost(name, *part) for name, part in zip(names, parts, strict=True)]
+
+
+def _parts(
+    architecture: Architecture, image_size: int, num_classes: int, in_channels: int
+) -> Iterator[tuple[Stage | None, int, int, Cost]]:
+    """Each part's stage, if it is one, its output's width and side, and its cost."""
     image_size = checked_count("image_size", image_size)
     num_classes = checked_count("num_classes", num_classes)
     in_channels = checked_count("in_channels", in_channels)
     size, width = _strided(image_size, 2), architecture.stem_channels
-    parts = [PartCost("stem", None, width, size, _conv_bn(in_channels, width, 3, size))]
-    for number, stage in enumerate(architecture.stages, 1):
+    yield None, width, size, _conv_bn(in_channels, width, 3, size)
+    for stage in architecture.stages:
         total = _stage(stage, width, size)
         size, width = _strided(size, stage.stride), stage.channels
-        parts.append(PartCost(f"stage{number}", stage, width, size, total))
+        yield stage, width, size, total
     if architecture.head_channels:
         width, before = architecture.head_channels, width
-        parts.append(PartCost("head", None, width, size, _conv_bn(before, width, 1, size)))
-    classifier = Cost((width + 1) * num_classes, (width + 1) * num_classes, num_classes)
-    return [*parts, PartCost("classifier", None, num_classes, 1, classifier)]
+        yield None, width, size, _conv_bn(before, width, 1, size)
+    yield None, num_classes, 1, Cost((width + 1) * num_classes, (width + 1) * num_classes, num_classes)
 
 
 def inner_width(stage: Stage, in_channels: int) -> int:

@@ -173,7 +173,7 @@ class SearchSpace:
         Raises:
             ValueError: no single change makes another network.
         """
-        before = self.decode(genotype)
+        before = self.canonical(genotype)
         changes = [
             (place, option)
             for place, choice in enumerate(self.choices)
@@ -183,11 +183,8 @@ class SearchSpace:
         for change in rng.permutation(len(changes)):
             place, option = changes[change]
             mutant = (*genotype[:place], option, *genotype[place + 1 :])
-            try:
-                if self.decode(mutant) != before:
-                    return mutant
-            except ValueError:  # the change would leave no stage at all
-                continue
+            if self.canonical(mutant) != before:
+                return mutant
         raise ValueError(f"space {self.name}: no single choice makes another network of {genotype}")
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
@@ -204,7 +201,7 @@ class SearchSpace:
 
     def crossover(self, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
         """A child that takes each choice from one parent or the other with equal chance."""
-        self.decode(a), self.decode(b)  # says what is wrong with a genotype of another space
+        self._stages_of(a), self._stages_of(b)  # says what is wrong with a genotype of another space
         return tuple(x if heads else y for x, y, heads in zip(a, b, rng.random(len(a)) < 0.5, strict=True))
 
     def present(self, genotype: Genotype) -> tuple[bool, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -52,6 +52,11 @@ class SurrogateTask:
         table: at least 30 distinct networks, with accuracies as fractions; the rows of one network are averaged.
         space: holds every network of the table and every one to predict.
 
+    Attributes:
+        quality: how well networks left out are predicted, from a fit on 80 % of them tested on the other 20 %:
+            `kendall_tau`, the rank correlation of predicted with measured accuracy (NaN where all measured ones are
+            equal), and `rmse`, the root of the mean squared error of the accuracy, as a fraction.
+
     Raises:
         ValueError: there are too few networks, one is outside the space, an accuracy is no fraction, or a
             time is not positive.
@@ -67,12 +72,17 @@ class SurrogateTask:
         self._table_fingerprint = table.fingerprint
         self._inputs = np.array([self._input(Architecture.parse(text)) for text in networks])
         self._accuracies = _means(table, networks, "accuracy")
-        self._accuracy = _fitted(self._inputs, self._accuracies)
-        self._times = {
-            name: _fitted(self._inputs, np.log(_means(table, networks, name)))
+        timed = [
+            name
             for name in ("step_time", "train_time_s")
             if all(getattr(m, name) is not None for rows in table.rows.values() for m in rows)
-        }
+        ]
+        targets = [self._accuracies, *(np.log(_means(table, networks, name)) for name in timed)]
+        with ThreadPoolExecutor() as pool:  # most of a fit runs outside the interpreter's lock
+            quality = pool.submit(self._measured_quality)
+            self._accuracy, *times = pool.map(_fitted, [self._inputs] * len(targets), targets)
+        self._times = dict(zip(timed, times, strict=True))
+        self.quality = quality.result()
 
     @classmethod
     def read(cls, path: Path, space: SearchSpace) -> SurrogateTask:
@@ -98,23 +108,6 @@ class SurrogateTask:
         """Whether step times are predicted: whether every row of the table has one."""
         return "step_time" in self._times
 
-    @cached_property
-    def quality(self) -> dict[str, float]:
-        """How well networks left out are predicted, from a fit on 80 % of them tested on the other 20 %.
-
-        Returns:
-            `kendall_tau`, the rank correlation of predicted with measured accuracy (NaN where all measured ones
-            are equal), and `rmse`, the root of the mean squared error of the accuracy, as a fraction.
-        """
-        order = np.random.default_rng(0).permutation(len(self._inputs))
-        fitted, tested = np.split(order, [len(order) * 4 // 5])
-        found = _fitted(self._inputs[fitted], self._accuracies[fitted]).predict(self._inputs[tested]).clip(0, 1)
-        expected = self._accuracies[tested]
-        return {
-            "kendall_tau": float(kendalltau(found, expected).statistic),
-            "rmse": math.sqrt(np.mean((found - expected) ** 2)),
-        }
-
     def expected_step_time(self, architecture: Architecture) -> float:
         """The step time that the regression expects; NaN where the table had none to fit it on.
 
@@ -138,6 +131,16 @@ class SurrogateTask:
             step_time=times.get("step_time"),
             train_time_s=times.get("train_time_s"),
         )
+
+    def _measured_quality(self) -> dict[str, float]:
+        order = np.random.default_rng(0).permutation(len(self._inputs))
+        fitted, tested = np.split(order, [len(order) * 4 // 5])
+        found = _fitted(self._inputs[fitted], self._accuracies[fitted]).predict(self._inputs[tested]).clip(0, 1)
+        expected = self._accuracies[tested]
+        return {
+            "kendall_tau": float(kendalltau(found, expected).statistic),
+            "rmse": math.sqrt(np.mean((found - expected) ** 2)),
+        }
 
     def _input(self, architecture: Architecture) -> Floats:
         try:

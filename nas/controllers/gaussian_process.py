@@ -34,6 +34,38 @@ class Inputs(NamedTuple):
         return Inputs(np.concatenate([p.choices for p in parts]), np.concatenate([p.features for p in parts]))
 
 
+class Likeness(NamedTuple):
+    """What the kernel asks of n and m networks, whatever its constants.
+
+    Attributes:
+        alike: (n, m) how many choices agree, as a share of those that a network with all its stages makes.
+        differing: (n, m) how many choices differ.
+        inner: (n, m) inner products of the features.
+        squares: (n, m) squared distances of the features.
+    """
+
+    alike: Array
+    differing: Array
+    inner: Array
+    squares: Array
+
+    @classmethod
+    def of(cls, a: Inputs, b: Inputs) -> Likeness:
+        """Of the rows of one with the rows of the other."""
+        alike, inner = a.choices @ b.choices.T, a.features @ b.features.T
+        differing = np.maximum(a.choices.sum(1)[:, None], b.choices.sum(1)[None, :])
+        differing -= alike
+        alike /= _choices(a, b)
+        squares = -2 * inner
+        squares += (a.features**2).sum(1)[:, None]
+        squares += (b.features**2).sum(1)[None, :]
+        return cls(alike, differing, inner, np.maximum(squares, 0.0, out=squares))
+
+    def part(self, rows: slice, columns: slice) -> Likeness:
+        """Of some of the n networks with some of the m."""
+        return Likeness(*(values[rows, columns] for values in self))
+
+
 class Constants(NamedTuple):
     """The kernel's constants, as natural logarithms; targets have unit variance.
 
@@ -66,18 +98,16 @@ class GaussianProcess:
     """A posterior over functions of networks.
 
     Args:
-        inputs: of the observed networks, n rows.
         targets: (n,) observed values, about standard normal; of several trainings, their mean.
         mean: (n,) prior mean at the inputs.
         constants: of the kernel.
-        trainings: (n,) how many each target is the mean of; 1 by default.
+        trainings: (n,) how many each target is the mean of.
+        likeness: of the inputs with themselves.
     """
 
-    def __init__(
-        self, inputs: Inputs, targets: Array, mean: Array, constants: Constants, *, trainings: Array | float = 1.0
-    ) -> None:
-        self._inputs, self.constants = inputs, constants
-        covariance = kernel(inputs, inputs, constants)
+    def __init__(self, targets: Array, mean: Array, constants: Constants, trainings: Array, likeness: Likeness) -> None:
+        self.constants = constants
+        covariance = kernel(likeness, constants)
         covariance[np.diag_indices_from(covariance)] += math.exp(constants.noise) / trainings + 1e-8
         self._lower = np.linalg.cholesky(covariance)
         half = solve_triangular(self._lower, targets - mean, lower=True, check_finite=False)
@@ -86,33 +116,26 @@ class GaussianProcess:
             -0.5 * half @ half - np.log(np.diag(self._lower)).sum() - 0.5 * len(targets) * math.log(2 * math.pi)
         )
 
-    def predict(self, inputs: Inputs, mean: Array) -> tuple[Array, Array]:
+    def predict(self, inputs: Inputs, mean: Array, likeness: Likeness) -> tuple[Array, Array]:
         """Mean and standard deviation of the function, without noise, at m networks (equations 2.25 and 2.26).
 
         Args:
             inputs: of the networks.
             mean: (m,) prior mean there.
+            likeness: of the observed networks with these.
         """
-        cross = kernel(self._inputs, inputs, self.constants)
+        cross = kernel(likeness, self.constants)
         half = solve_triangular(self._lower, cross, lower=True, check_finite=False, overwrite_b=False)
         variance = np.maximum(prior_variance(inputs, self.constants) - (half * half).sum(0), 1e-10)
         return mean + self._weights @ cross, np.sqrt(variance)
 
 
-def kernel(a: Inputs, b: Inputs, c: Constants) -> Array:
+def kernel(likeness: Likeness, c: Constants) -> Array:
     """(n, m) covariances."""
-    choices = _choices(a, b)
-    alike = a.choices @ b.choices.T  # how many choices agree
-    differing = np.maximum(a.choices.sum(1)[:, None], b.choices.sum(1)[None, :]) - alike
-    inner = a.features @ b.features.T
-    squares = (a.features**2).sum(1)[:, None] + (b.features**2).sum(1)[None, :] - 2 * inner
-    result: Array = math.exp(c.single) / choices * alike
-    result += math.exp(c.linear) * inner
-    joint = math.exp(c.joint) * np.exp(np.arange(choices + 1) / -math.exp(c.reach))
-    result += joint[differing.astype(np.intp)]  # differences are whole numbers: a look-up spares most exponentials
-    np.maximum(squares, 0.0, out=squares)
-    squares /= -2 * math.exp(2 * c.scale)
-    result += math.exp(c.trend) * np.exp(squares, out=squares)
+    result: Array = math.exp(c.single) * likeness.alike
+    result += math.exp(c.linear) * likeness.inner
+    result += math.exp(c.joint) * np.exp(likeness.differing * -math.exp(-c.reach))
+    result += math.exp(c.trend) * np.exp(likeness.squares * (-0.5 * math.exp(-2 * c.scale)))
     return result
 
 
@@ -130,20 +153,20 @@ def _choices(a: Inputs, b: Inputs) -> float:
 
 
 def fitted(
-    inputs: Inputs, targets: Array, mean: Array, start: Constants, medians: Constants, *, trainings: Array | float = 1.0
+    targets: Array, mean: Array, start: Constants, medians: Constants, trainings: Array, likeness: Likeness
 ) -> Constants:
     """The constants of the highest posterior density, by a pattern search.
 
     Deterministic: every constant is tried up and down, by smaller and smaller steps.
 
     Args:
-        inputs: as `GaussianProcess`; so are targets, mean and trainings.
+        targets: as `GaussianProcess`; so are mean, trainings and likeness.
         start: where the search begins.
         medians: of the constants' priors.
     """
 
     def density(constants: Constants) -> float:
-        made = GaussianProcess(inputs, targets, mean, constants, trainings=trainings)
+        made = GaussianProcess(targets, mean, constants, trainings, likeness)
         return made.log_likelihood + _log_prior(constants, medians)
 
     best, score = start, density(start)

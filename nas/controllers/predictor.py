@@ -121,7 +121,7 @@ class Predictor:
                 self._told[genotype] = before, rest, times + 1
                 if self._model.is_due(len(self._told)):  # now: an ask that finds nothing must leave all as it was
                     with self._threads.limit(limits=1, user_api="blas"):
-                        self._model.choose_constants(self._observed())
+                        self._model.choose_constants(self._observed(), len(self._told))
         elif trial.state == "failed" and trial.failure in TELLING:
             self._believed[genotype] = 0.0
         elif trial.state == "stopped":  # early, since it was in the worse part
@@ -189,16 +189,16 @@ class Predictor:
         return [genotype for genotype in dict.fromkeys(genotypes) if self._novelty.new(genotype)]
 
     def _of(self, genotypes: list[Genotype]) -> Inputs:
-        rows = [self._row(genotype) for genotype in genotypes]
-        width = len(self._centre)
-        return Inputs(
-            np.array([choices for choices, _ in rows]).reshape(len(rows), self._offsets[-1]),
-            np.array([features for _, features in rows]).reshape(len(rows), width),
-        )
+        """Choices one-hot, those of absent stages left out, and standardised features."""
+        known = [self._row(genotype) for genotype in genotypes]
+        shape = len(known), len(self._space.choices)
+        present = np.array([flags for flags, _ in known], dtype=np.float64).reshape(shape)
+        places = np.array(genotypes, dtype=np.intp).reshape(shape) + self._offsets[:-1]
+        onehot = np.zeros((len(known), self._offsets[-1]))
+        np.put_along_axis(onehot, places, present, axis=1)
+        features = np.array([features for _, features in known]).reshape(len(known), len(self._centre))
+        return Inputs(onehot, (features - self._centre) / self._spread)
 
-    def _described(self, genotype: Genotype) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """One-hot choices, those of absent stages left out, and standardised features."""
-        onehot = np.zeros(self._offsets[-1])
-        for offset, option, present in zip(self._offsets, genotype, self._space.present(genotype), strict=False):
-            onehot[offset + option] = present
-        return onehot, (self._features(genotype) - self._centre) / self._spread
+    def _described(self, genotype: Genotype) -> tuple[tuple[bool, ...], NDArray[np.float64]]:
+        """Which choices matter, and the features."""
+        return self._space.present(genotype), self._features(genotype)

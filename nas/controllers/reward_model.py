@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nas.controllers.gaussian_process import Array, Constants, GaussianProcess, Inputs, fitted
+from nas.controllers.gaussian_process import Array, Constants, GaussianProcess, Inputs, Likeness, fitted
 
 PRIOR_TREND = np.array([0.5, 0.2, 0.0, 0.1])
 """Prior mean of the accuracy's score, for a standard deviation of log params, log macs, log activations and layers:
@@ -73,30 +73,36 @@ class RewardModel:
         self._rest: GaussianProcess | None = None
         self._centre, self._spread = 0.0, 1.0
         self._rest_centre, self._rest_spread = 0.0, 0.0
+        self._inputs = Inputs(np.empty((0, 0)), np.empty((0, 0)))
+        self._observed = slice(0)  # which of the inputs were
 
     def is_due(self, count: int) -> bool:
         """Whether the constants should be chosen anew, with so many networks observed."""
         return count >= max(4, REFIT * self._chosen_at)
 
-    def choose_constants(self, observed: Observed) -> None:
-        """Choose the kernels' constants by what was observed."""
-        self._chosen_at = len(observed.rests)
+    def choose_constants(self, observed: Observed, count: int) -> None:
+        """Choose the kernels' constants by what was observed, which may be a part of so many networks."""
+        self._chosen_at = count
         scores, rests = self._standardised(observed)
         inputs, trainings = observed.inputs, observed.trainings
+        likeness = Likeness.of(inputs, inputs)
         first, second = self._constants
-        first = fitted(inputs, scores, trend(inputs), first, Constants(), trainings=trainings)
+        first = fitted(scores, trend(inputs), first, Constants(), trainings, likeness)
         if self._rest_spread:
-            second = fitted(inputs, rests, 0.0 * rests, second, QUIET, trainings=trainings)
+            second = fitted(rests, 0.0 * rests, second, QUIET, trainings, likeness)
         self._constants = first, second
 
     def learn(self, observed: Observed, believed: Believed) -> None:
         """Fit both processes anew; at least one network must have been observed."""
         scores, rests = self._standardised(observed)
-        self._accuracy = self._believing(observed, scores, believed)
+        self._inputs = Inputs.joined([observed.inputs, believed.inputs])
+        self._observed = slice(len(scores))
+        likeness = Likeness.of(self._inputs, self._inputs)
+        self._accuracy = self._believing(scores, observed.trainings, believed, likeness)
         self._rest = None
         if self._rest_spread:
-            constants, trainings = self._constants[1], observed.trainings
-            self._rest = GaussianProcess(observed.inputs, rests, 0.0 * rests, constants, trainings=trainings)
+            likeness = likeness.part(self._observed, self._observed)
+            self._rest = GaussianProcess(rests, 0.0 * rests, self._constants[1], observed.trainings, likeness)
 
     def _standardised(self, observed: Observed) -> tuple[Array, Array]:
         """The targets of both processes; the second's are 0 where the rest is the same for all."""
@@ -113,26 +119,28 @@ class RewardModel:
         prior = trend(inputs)
         if self._accuracy is None:
             return prior
-        mean, deviation = self._accuracy.predict(inputs, prior)
+        likeness = Likeness.of(self._inputs, inputs)
+        mean, deviation = self._accuracy.predict(inputs, prior, likeness)
         error = self._centre + self._spread * (mean + kappa * deviation)
         bound: Array = np.log(-np.expm1(-np.maximum(error, SMALLEST_ERROR)))
         if self._rest is not None:
-            mean, deviation = self._rest.predict(inputs, np.zeros(len(prior)))
+            likeness = likeness.part(self._observed, slice(None))
+            mean, deviation = self._rest.predict(inputs, np.zeros(len(prior)), likeness)
             bound = bound + self._rest_centre + self._rest_spread * (mean + kappa * deviation)
         return bound
 
-    def _believing(self, observed: Observed, scores: Array, believed: Believed) -> GaussianProcess:
+    def _believing(self, scores: Array, trainings: Array, believed: Believed, likeness: Likeness) -> GaussianProcess:
         """The accuracy's process, as if what is not known were as expected (Ginsbourger et al. 2010)."""
-        inputs, constants, trainings = observed.inputs, self._constants[0], observed.trainings
-        made = GaussianProcess(inputs, scores, trend(inputs), constants, trainings=trainings)
+        constants, prior = self._constants[0], trend(self._inputs)
+        known, unknown = self._observed, slice(len(scores), None)
+        made = GaussianProcess(scores, prior[known], constants, trainings, likeness.part(known, known))
         if not len(believed.ceilings):
             return made
-        mean, _ = made.predict(believed.inputs, trend(believed.inputs))
+        mean, _ = made.predict(believed.inputs, prior[unknown], likeness.part(known, unknown))
         ceilings = np.where(believed.ceilings < 1, np.quantile(scores, believed.ceilings), np.inf)
-        inputs = Inputs.joined([inputs, believed.inputs])
         scores = np.concatenate([scores, np.minimum(mean, ceilings)])
         trainings = np.concatenate([trainings, np.ones(len(mean))])
-        return GaussianProcess(inputs, scores, trend(inputs), constants, trainings=trainings)
+        return GaussianProcess(scores, prior, constants, trainings, likeness)
 
 
 def trend(inputs: Inputs) -> Array:
