@@ -40,7 +40,7 @@ def check_workers(settings: RunSettings, evaluator: str) -> Workers:
 def check_storage(url: str | None) -> None:
     """Say at once where the storage of a mirror cannot be opened."""
     if url is not None:
-        from nas.optuna_mirror import let_go, open_storage  # loads Optuna
+        from nas.optuna_storage import let_go, open_storage  # loads Optuna
 
         let_go(open_storage(url))
 
@@ -82,7 +82,7 @@ def conduct(
         raise
     finally:
         store.close()
-    _print_outcome(session, format)
+    _print_outcome(session, format, search.identity["random_arm"])
     return _closing_lines(session, resume, say, quiet)
 
 
@@ -94,7 +94,8 @@ def _mirror(
     if settings.optuna_storage is None:
         yield
         return
-    from nas.optuna_mirror import OptunaMirror, open_storage  # loads Optuna
+    from nas.optuna_mirror import OptunaMirror  # loads Optuna
+    from nas.optuna_storage import open_storage
 
     multi = search.identity["controller"] in MULTI_OBJECTIVE
     mirror = OptunaMirror(
@@ -113,7 +114,7 @@ def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], Non
         say(f"interrupted; go on with: {resume}")
         return INTERRUPTED
     if session.stopped_because is not None:
-        say(f"stopped early: {session.stopped_because}\ngo on with: {resume}")
+        say(f"stopped early: {session.stopped_because}" + (f"\ngo on with: {resume}" if session.stopping else ""))
     if session.best is None:
         return 1
     if not quiet:
@@ -132,6 +133,8 @@ def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, wor
             f"{test} test, which no reward sees"
         )
     lines += search.notes
+    if settings.confirm and getattr(search.evaluate, "noiseless", False):
+        lines.append("--confirm: these records answer the same whenever they are asked; a leader's mean is its reward")
     done = sum(t.state in ("complete", "failed", "stopped") for t in store.trials.values())
     if done:
         lines.append(f"{done} candidates are done")
@@ -139,7 +142,7 @@ def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, wor
     return lines
 
 
-def _print_outcome(session: SearchSession, format: Format) -> None:
+def _print_outcome(session: SearchSession, format: Format, random_arm: float) -> None:
     """The best trial, what was confirmed, and where the results are, on stdout."""
     frame = session.store.frame()
     leaders, chance = confirmed(frame), against_chance(frame)
@@ -169,6 +172,8 @@ def _print_outcome(session: SearchSession, format: Format) -> None:
         print_rows(rows, format, columns=(), all_columns=list(rows[0]) if rows else ())
     else:
         _print_for_people(outcome, session.problem.objectives)
+        if random_arm and chance is None:
+            print("whether the controller beats chance cannot be told yet: each arm must have two outcomes")
 
 
 def _described(best: Trial | None) -> dict[str, Any] | None:

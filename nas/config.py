@@ -130,14 +130,7 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
     image_size = config.image_size or (32 if config.space == "small" else 128)
     evaluate, task, splits, notes = _evaluator(config, space, image_size, prices)
     shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
-    if not 0 <= config.random_arm < 1:
-        raise ValueError(f"random_arm must be a share of the proposals, from 0 to under 1; got {config.random_arm}")
-    untimed = recorded_in(config.evaluator) is not None and _step_time(evaluate) is None
-    if config.controller in MULTI_OBJECTIVE and "step_time" in config.objectives and untimed:
-        raise ValueError(
-            f"{config.controller} optimises {', '.join(config.objectives)}, and the evaluator has no step_time: "
-            f"name other objectives (--objectives), or take another controller"
-        )
+    _check_proposals(config, evaluate)
     if config.controller == "optuna:gp":
         notes = (*notes, GP_WARNING)
     problem = Problem(
@@ -149,29 +142,47 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
         step_time=_step_time(evaluate),
         **shape,
     )
-    names = ("controller", "reward", "evaluator")
-    identity = {
-        "space": space.to_json(),
-        **{name: _named(getattr(config, name)) for name in names},
-        "sources": {n: h for n in names if (h := source_hash(getattr(config, n))) is not None},
-        "reward_weights": dict(config.reward_weights),
-        "task": task,
-        "image_size": image_size,
-        "limits": dict(config.limits),
-        "objectives": list(config.objectives),
-        "random_arm": config.random_arm,
-        "seed": config.seed,
-    }
     found = getattr(evaluate, "prices", None)
     return Search(
         problem=problem,
         evaluate=evaluate,
         controller=make_controller(space, problem.features, config.seed),
-        identity=identity,
+        identity=_identity(config, problem, task),
         prices=None if found is None else list(found),
         splits=splits,
         notes=notes,
     )
+
+
+def _check_proposals(config: SearchConfig, evaluate: Evaluate) -> None:
+    """Raises ValueError where the proposals cannot be made as the options say."""
+    if config.seed < 0:
+        raise ValueError(f"seed must be at least 0; got {config.seed}")
+    if not 0 <= config.random_arm < 1:
+        raise ValueError(f"random_arm must be a share of the proposals, from 0 to under 1; got {config.random_arm}")
+    untimed = recorded_in(config.evaluator) is not None and _step_time(evaluate) is None
+    if config.controller in MULTI_OBJECTIVE and "step_time" in config.objectives and untimed:
+        raise ValueError(
+            f"{config.controller} optimises {', '.join(config.objectives)}, and the evaluator has no step_time: "
+            f"name other objectives (--objectives), or take another controller"
+        )
+
+
+def _identity(config: SearchConfig, problem: Problem, task: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that decides the outcome, as plain data."""
+    names = ("controller", "reward", "evaluator")
+    return {
+        "space": problem.space.to_json(),
+        **{name: _named(getattr(config, name)) for name in names},
+        "sources": {n: h for n in names if (h := source_hash(getattr(config, n))) is not None},
+        "reward_weights": dict(config.reward_weights),
+        "task": task,
+        "image_size": problem.image_size,
+        "limits": dict(config.limits),
+        "objectives": list(config.objectives),
+        "random_arm": config.random_arm,
+        "seed": config.seed,
+    }
 
 
 def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "") -> list[str]:

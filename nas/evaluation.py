@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from nas.problem import Problem
 from results.trial import Failure, FailureKind, Measurement
 from search_spaces import Architecture
 
@@ -92,3 +93,18 @@ def failure_of(error: BaseException) -> Failure:
         kind = "out_of_memory"
     lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
     return Failure(kind, lines[0] if kind != "error" or len(lines) == 1 else f"{lines[0]} ... {lines[-1]}")
+
+
+def rewarded(measurement: Measurement | None, problem: Problem) -> tuple[float | None, Failure | None]:
+    """The reward of a measurement, or why it has none."""
+    if measurement is None:
+        return None, Failure("error", "the evaluator gave no measurement")
+    try:
+        reward = problem.reward(measurement, problem.anchor)
+    except ValueError as error:
+        return None, Failure("error", f"reward: {error}")
+    except Exception as error:  # noqa: BLE001 - a user's formula may fail in any way; the failure is recorded
+        return None, Failure("error", f"reward: {failure_of(error).reason}")
+    if not math.isfinite(reward):
+        return None, Failure("error", f"reward: it must be finite; got {reward}")
+    return reward, None

@@ -65,7 +65,7 @@ class SearchProgress:
                 over = self._over.wait(_LOOK_S)
                 for trial in self._ended()[-_MAX_LINES_A_LOOK:]:
                     bar.console.print(Text(trial_line(trial)))
-                bar.update(task, completed=self._done(), description=self._summary())
+                bar.update(task, total=self._session.planned, completed=self._done(), description=self._summary())
 
     def _watch_plainly(self) -> None:
         over, printed, ended = False, 0.0, []

@@ -14,8 +14,9 @@ from dataclasses import replace
 
 from nas.controllers import Controller
 from nas.controllers.random_search import RandomSearch
-from nas.evaluation import failure_of
+from nas.evaluation import rewarded
 from nas.front import Front
+from nas.leaders import CONFIRMATIONS, to_confirm
 from nas.problem import Problem
 from results.store import TrialStore
 from results.trial import Arm, Failure, Measurement, State, Trial
@@ -24,9 +25,6 @@ from search_spaces import Genotype
 MAX_ATTEMPTS = 3
 MAX_FAILURES_IN_A_ROW = 10
 MAX_KNOWN_IN_A_ROW = 1000
-
-CONFIRMATIONS = 2
-"""How often each leader is trained once more, with other seeds: three trainings in all, as papers report them."""
 
 
 class SearchSession:
@@ -93,8 +91,9 @@ class SearchSession:
 
     @property
     def planned(self) -> int:
-        """How many evaluations there will be, if nothing ends the search early."""
-        return self.budget + max(self.confirm * CONFIRMATIONS, self.confirmed)
+        """How many evaluations there will be, if nothing ends the search early; of confirming ones, at the most."""
+        to_come = len(self._unconfirmed()) if self._searched else self.confirm * CONFIRMATIONS
+        return (self.budget if self._exhausted is None else self.evaluated) + self.confirmed + to_come
 
     @property
     def stopping(self) -> bool:
@@ -180,10 +179,8 @@ class SearchSession:
         return any(not self.store.trials[number].replicate for number in self.running)
 
     def _unconfirmed(self) -> list[tuple[Trial, int]]:
-        """The leaders and replicates that have not been given out, one of each leader before the second of any."""
-        found = [t for t in self.store.trials.values() if t.state == "complete" and not t.replicate]
-        leaders = sorted(found, key=lambda t: (-(t.reward or 0.0), t.number))[: self.confirm]
-        wanted = [(leader, replicate) for replicate in range(1, CONFIRMATIONS + 1) for leader in leaders]
+        """The leaders and replicates that have not been given out."""
+        wanted = to_confirm(list(self.store.trials.values()), self.confirm) if self.confirm else []
         return [(leader, r) for leader, r in wanted if (leader.architecture, r) not in self._first]
 
     def measured(self, number: int, measurement: Measurement) -> None:
@@ -204,7 +201,7 @@ class SearchSession:
         trial = self.store.trials[number]
         reward = None
         if failure is None and not stopped:
-            reward, failure = self._reward(trial)
+            reward, failure = rewarded(trial.measurement, self.problem)
         state: State = "failed" if failure is not None else "stopped" if stopped else "complete"
         self._record(
             replace(
@@ -260,19 +257,6 @@ class SearchSession:
         trial = self.store.trials[number]
         original = trial if trial.repeat_of is None else self.store.trials[trial.repeat_of]
         self._record(replace(trial, failure=original.failure, reason=original.reason, reward=original.reward))
-
-    def _reward(self, trial: Trial) -> tuple[float | None, Failure | None]:
-        if trial.measurement is None:
-            return None, Failure("error", "the evaluator gave no measurement")
-        try:
-            reward = self.problem.reward(trial.measurement, self.problem.anchor)
-        except ValueError as error:
-            return None, Failure("error", f"reward: {error}")
-        except Exception as error:  # noqa: BLE001 - a user's formula may fail in any way; the failure is recorded
-            return None, Failure("error", f"reward: {failure_of(error).reason}")
-        if not math.isfinite(reward):
-            return None, Failure("error", f"reward: it must be finite; got {reward}")
-        return reward, None
 
     def _hypervolume(self, trial: Trial) -> float | None:
         """Of the front with this trial on it; a leader trained again is no point of its own."""

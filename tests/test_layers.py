@@ -31,7 +31,7 @@ MODULES = {
 HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone may import a heavy library
     "torch": ("trainers", "nas.controllers.ppo"),
     "ray": ("nas.tune", "trainers.distributed"),
-    "optuna": ("nas.controllers.optuna_sampler", "nas.optuna_mirror"),
+    "optuna": ("nas.controllers.optuna_sampler", "nas.optuna_mirror", "nas.optuna_storage"),
     "sklearn": ("trainers.surrogate",),
     "pyarrow": ("results", "trainers.data", "trainers.sources", "trainers.tabular"),
     "pandas": ("results", "trainers.data", "trainers.tabular", "nas.show"),  # the last for a type

@@ -117,6 +117,11 @@ class SurrogateTask:
         inputs = self._input(architecture)
         return _exp(self._times["step_time"], inputs) if self.has_step_time else math.nan
 
+    @property
+    def noiseless(self) -> bool:
+        """Whether a network is always given the same measurement: it is."""
+        return True
+
     def __call__(self, architecture: Architecture, seed: int) -> Measurement:
         """Predict what a training would measure.
 

@@ -55,6 +55,11 @@ class TabularTask:
         rows = [m for rows in self._table.values() for m in rows]
         return bool(rows) and all(m.step_time is not None for m in rows)
 
+    @property
+    def noiseless(self) -> bool:
+        """Whether a network is always given the same measurement: no network has two rows."""
+        return all(len(rows) == 1 for rows in self._table.values())
+
     def expected_step_time(self, architecture: Architecture) -> float:
         """The mean step time of the architecture's rows; NaN where the table holds none."""
         times = [m.step_time for m in self._table.get(str(architecture), ()) if m.step_time is not None]

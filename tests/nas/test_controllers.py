@@ -5,6 +5,7 @@ A new controller is tested by being in the dict. One that may propose a network 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -457,34 +458,70 @@ def test_the_predictor_asks_for_large_networks_before_it_knows_anything() -> Non
 
 
 def test_the_gaussian_process_interpolates_and_is_sure_where_it_has_looked() -> None:
-    from nas.controllers.gaussian_process import Constants, GaussianProcess, Inputs, fitted
+    from nas.controllers.gaussian_process import Constants, GaussianProcess, Inputs, Likeness, fitted
 
     rng = np.random.default_rng(0)
     options = rng.integers(3, size=(60, 5))
     inputs = Inputs(np.eye(3)[options].reshape(60, 15), rng.normal(size=(60, 4)))
     targets = options.sum(1) - 5.0 + 0.5 * inputs.features[:, 0]
-    seen = Inputs(inputs.choices[:40], inputs.features[:40])
-    unseen = Inputs(inputs.choices[40:], inputs.features[40:])
-    start = GaussianProcess(seen, targets[:40], np.zeros(40), Constants())
-    found = fitted(seen, targets[:40], np.zeros(40), Constants(), Constants())
-    made = GaussianProcess(seen, targets[:40], np.zeros(40), found)
+    seen, unseen = slice(40), slice(40, 60)
+    likeness = Likeness.of(inputs, inputs)
+    of_seen, to_unseen = likeness.part(seen, seen), likeness.part(seen, unseen)
+    flat, once = np.zeros(40), np.ones(40)
+    start = GaussianProcess(targets[seen], flat, Constants(), once, of_seen)
+    found = fitted(targets[seen], flat, Constants(), Constants(), once, of_seen)
+    made = GaussianProcess(targets[seen], flat, found, once, of_seen)
     assert made.log_likelihood > start.log_likelihood
-    means, deviations = made.predict(unseen, np.zeros(20))
-    assert np.corrcoef(means, targets[40:])[0, 1] > 0.9
-    at_seen, sure = made.predict(seen, np.zeros(40))
-    assert np.abs(at_seen - targets[:40]).mean() < 0.3
+    means, deviations = made.predict(Inputs(inputs.choices[unseen], inputs.features[unseen]), np.zeros(20), to_unseen)
+    assert np.corrcoef(means, targets[unseen])[0, 1] > 0.9
+    at_seen, sure = made.predict(Inputs(inputs.choices[seen], inputs.features[seen]), flat, of_seen)
+    assert np.abs(at_seen - targets[seen]).mean() < 0.3
     assert sure.mean() < deviations.mean()
 
 
+def test_the_kernel_is_the_sum_it_says() -> None:
+    from nas.controllers.gaussian_process import Constants, Inputs, Likeness, kernel, prior_variance
+
+    rng = np.random.default_rng(1)
+    options = rng.integers(3, size=(7, 5))
+    inputs = Inputs(np.eye(3)[options].reshape(7, 15), rng.normal(size=(7, 4)))
+    c = Constants(*rng.normal(size=7))
+    found = kernel(Likeness.of(inputs, inputs), c)
+    for i, j in itertools.product(range(7), repeat=2):
+        alike, x, y = (options[i] == options[j]).sum(), inputs.features[i], inputs.features[j]
+        expected = (
+            math.exp(c.single) * alike / 5
+            + math.exp(c.joint) * math.exp(-(5 - alike) / math.exp(c.reach))
+            + math.exp(c.linear) * x @ y
+            + math.exp(c.trend) * math.exp(-((x - y) @ (x - y)) / (2 * math.exp(c.scale) ** 2))
+        )
+        assert found[i, j] == pytest.approx(expected)
+    assert np.diag(found) == pytest.approx(prior_variance(inputs, c))
+
+
+def test_the_constants_are_chosen_at_growing_intervals_also_where_only_a_part_is_remembered() -> None:
+    from nas.controllers.gaussian_process import Inputs
+    from nas.controllers.reward_model import Observed, RewardModel
+
+    model, rng = RewardModel(), np.random.default_rng(0)
+    some = Observed(Inputs(np.eye(5), rng.normal(size=(5, 4))), -rng.random(5), rng.random(5), np.ones(5))
+    assert not model.is_due(3)
+    assert model.is_due(4)
+    model.choose_constants(some, 500)
+    assert not model.is_due(599)
+    assert model.is_due(600)
+
+
 def test_a_mean_of_several_trainings_is_surer() -> None:
-    from nas.controllers.gaussian_process import Constants, GaussianProcess, Inputs
+    from nas.controllers.gaussian_process import Constants, GaussianProcess, Inputs, Likeness
 
     inputs = Inputs(np.eye(3), np.zeros((3, 1)))
+    likeness = Likeness.of(inputs, inputs)
     targets, mean = np.array([1.0, 0.0, -1.0]), np.zeros(3)
-    once = GaussianProcess(inputs, targets, mean, Constants())
-    often = GaussianProcess(inputs, targets, mean, Constants(), trainings=np.array([9.0, 1.0, 1.0]))
-    assert often.predict(inputs, mean)[1][0] < once.predict(inputs, mean)[1][0]
-    assert often.predict(inputs, mean)[0][0] > once.predict(inputs, mean)[0][0]
+    once = GaussianProcess(targets, mean, Constants(), np.ones(3), likeness)
+    often = GaussianProcess(targets, mean, Constants(), np.array([9.0, 1.0, 1.0]), likeness)
+    assert often.predict(inputs, mean, likeness)[1][0] < once.predict(inputs, mean, likeness)[1][0]
+    assert often.predict(inputs, mean, likeness)[0][0] > once.predict(inputs, mean, likeness)[0][0]
 
 
 def kernels_of_5(space: SearchSpace, genotype: Genotype) -> float:

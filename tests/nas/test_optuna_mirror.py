@@ -16,7 +16,8 @@ import pytest
 from optuna.trial import TrialState
 
 from nas import optuna_mirror
-from nas.optuna_mirror import OptunaMirror, distributions_of, open_storage
+from nas.optuna_mirror import OptunaMirror, distributions_of
+from nas.optuna_storage import open_storage
 from nas.session import SearchSession
 from results.store import TrialStore
 from results.trial import Measurement, State, Trial

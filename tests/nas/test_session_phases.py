@@ -12,9 +12,10 @@ import pytest
 
 from nas.controllers import CONTROLLERS
 from nas.front import Front
+from nas.leaders import CONFIRMATIONS
 from nas.problem import OBJECTIVES, REFERENCE_COST, Problem
 from nas.search import run_serial
-from nas.session import CONFIRMATIONS, SearchSession, trial_seed
+from nas.session import SearchSession, trial_seed
 from results.analysis import confirmed
 from results.pareto import hypervolume
 from results.store import TrialStore
@@ -190,6 +191,7 @@ def test_confirming_may_be_asked_for_afterwards_and_the_search_go_on(make: Make,
     longer = searched(budget=16, confirm=2)
     assert longer.evaluated == 16
     leaders = {t.architecture for t in longer.store.trials.values() if t.replicate and t.number >= 20}
+    assert longer.planned == longer.evaluated + longer.confirmed, "those of before and those of now"
     confirmed_before = {t.architecture for t in first.store.trials.values() if t.replicate}
     assert not leaders & confirmed_before
 
