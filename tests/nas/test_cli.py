@@ -283,11 +283,14 @@ def test_a_table_by_genotype_answers_with_the_row_that_the_seed_draws(plugin: Pa
 
 def test_a_surrogate_answers_for_networks_that_nobody_trained(search: Callable[..., Outcome], plugin: Path) -> None:
     assert search("--out", "all", budget=30).data["complete"] == 30
-    options = ["--space", f"{plugin}:space", "--workers", 1, "--format", "json"]
+    options = ["--space", f"{plugin}:space", "--format", "json"]
     outcome = run("search", *options, "--evaluator", "surrogate:all", "--budget", 8, "--out", "run")
     assert outcome.data["complete"] == 8
     assert "the surrogate ranks held-out networks at Kendall tau" in outcome.err
-    assert run("resume", "run", "--budget", 9, "--format", "json").data["complete"] == 9
+    assert "1 at a time, in this process" in outcome.err, "records answer faster than another process is asked"
+    again = run("resume", "run", "--budget", 9, "--confirm", 1, "--format", "json")
+    assert again.data["complete"] == 9 + 2
+    assert "--confirm: these records answer the same whenever they are asked" in again.err
     frame = TrialStore.open(Path("run")).frame()
     assert frame["step_time"].notna().all()
     assert frame["params"].notna().all()
@@ -338,6 +341,17 @@ def test_the_random_arm_is_compared_and_leaders_are_confirmed(search: Callable[.
     assert "a network of the controller has a higher reward than a random one with probability 0." in text
     assert "leaders trained again, by their mean reward" in text
     assert "hypervolume of the front in accuracy, step_time, params: 0." in text
+
+
+def test_what_cannot_be_told_yet_or_gone_on_with_is_said(search: Callable[..., Outcome], plugin: Path) -> None:
+    options = ["--space", f"{plugin}:space", "--evaluator", f"{plugin}:evaluate", "--workers", 1, "--out", "run"]
+    assert (
+        "whether the controller beats chance cannot be told yet"
+        in run("search", *options, "--budget", 3, "--random-arm", 0.1).out
+    )
+    over = search("--out", "all", budget=31).err
+    assert "stopped early: the controller has nothing more to propose: the space is exhausted" in over
+    assert "go on with" not in over
 
 
 def test_pareto_takes_the_objectives_of_the_run(search: Callable[..., Outcome]) -> None:
@@ -456,6 +470,9 @@ def test_a_candidate_that_takes_too_long_has_failed(
         (["--max-params", "-1"], "the limit of params must be positive and finite; got -1"),
         (["--gpus-per-trial", "0.5"], "this machine has none .* leave --gpus-per-trial out"),
         (["--gpus-per-trial", "-1"], "gpus_per_trial must be .* got -1"),
+        (["--seed", "-1"], "seed must be at least 0; got -1"),
+        (["--random-arm", "1"], "random_arm must be a share of the proposals, from 0 to under 1; got 1.0"),
+        (["--objectives", "accuracy,size"], "objectives must be among accuracy, .*; got accuracy, size"),
         (["--address", "auto"], "workers must be given with the address"),
     ],
 )
