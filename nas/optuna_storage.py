@@ -73,6 +73,7 @@ def _journal(path: Path) -> Any:
 def reason_of(error: BaseException) -> str:
     """The first line of what lies behind an error, as Optuna's own say little."""
     behind = error.__cause__ or error
+    behind = getattr(behind, "orig", None) or behind  # the driver's own, which SQLAlchemy explains at length
     return _without_password((str(behind) or type(behind).__name__).splitlines()[0])
 
 
