@@ -11,8 +11,9 @@ Prints one JSON object, and draws the curves with `--plot`. Four problems:
 
 Told is, for every number of evaluations, the true value of the network that was observed to be best: the mean
 accuracy on NAS-Bench-Macro, and the regret in points (a hundredth of accuracy or reward) against the best network
-that 30 climbs of the surrogate itself found. An evaluation that a sampler repeats counts. The peers are Optuna's
-samplers as shipped, with the options they have by default, through a study's own ask and tell.
+that 30 climbs of the surrogate itself found. Under `confirmed` the last 10 of the evaluations train the five leaders
+twice more, and the true value is that of the highest mean. An evaluation that a sampler repeats counts. The peers are
+Optuna's samplers as shipped, with the options they have by default, through a study's own ask and tell.
 
     python benchmarks/controllers.py --data ../shared/data --plot controllers.svg > controllers.json
 """
@@ -32,13 +33,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from machine import machine
 from sklearn.ensemble import GradientBoostingRegressor
 
 from nas.controllers import CONTROLLERS, Controller
+from nas.leaders import CONFIRMATIONS
 from nas.problem import Problem
 from nas.reward import REWARDS, bind
 from results.trial import Measurement, Trial
@@ -46,6 +48,8 @@ from search_spaces import Genotype, SearchSpace
 from trainers.surrogate import SETTINGS
 
 COUNTS = (20, 50, 100, 200, 500)
+CONFIRMING = 5 * CONFIRMATIONS
+"""Evaluations that `--confirm 5` takes."""
 NOISE = 0.256
 """Standard deviation of Accel-NASBench's accuracies between two seeds, in points."""
 PEERS = {"TPE": "TPESampler", "NSGA-II": "NSGAIISampler", "GP": "GPSampler"}
@@ -72,6 +76,10 @@ class Recorded:
     query: Callable[[Genotype, np.random.Generator], tuple[Measurement, float]]
     best: float
     regret: bool
+
+    def reported(self, true: float) -> float:
+        """What is told of a network of this value."""
+        return self.best - true if self.regret else true
 
 
 def example(name: str) -> ModuleType:
@@ -201,8 +209,23 @@ PROBLEMS: dict[str, Callable[[Path], Recorded]] = {
 }
 
 
-def run(data: Path, problem: str, controller: str, seed: int, evaluations: int) -> tuple[list[float], float]:
-    """One search; after each evaluation, the true value of the network observed to be best; and its seconds."""
+class Run(NamedTuple):
+    """What came of one search.
+
+    Attributes:
+        curve: after each evaluation, the true value of the network observed to be best.
+        confirmed: after so many evaluations, the true value of the leader by the mean, where the last
+            `CONFIRMING` of them went to training the leaders again.
+        seconds: spent in the controller.
+    """
+
+    curve: list[float]
+    confirmed: dict[int, float]
+    seconds: float
+
+
+def run(data: Path, problem: str, controller: str, seed: int, evaluations: int) -> Run:
+    """One search."""
     import torch
 
     torch.set_num_threads(1)
@@ -214,6 +237,8 @@ def run(data: Path, problem: str, controller: str, seed: int, evaluations: int) 
     else:
         made = CONTROLLERS[controller](recorded.space, recorded.problem.features, seed)
     rng, observed, curve, spent = np.random.default_rng(10_000 + seed), -math.inf, [], 0.0
+    readings: dict[Genotype, list[float]] = {}
+    confirmed: dict[int, float] = {}
     for number in range(evaluations):
         begun = time.perf_counter()
         genotype = made.ask()
@@ -221,9 +246,12 @@ def run(data: Path, problem: str, controller: str, seed: int, evaluations: int) 
         if genotype is None:
             break
         measurement, reward = recorded.query(genotype, rng)
+        readings.setdefault(recorded.space.canonical(genotype), []).append(reward)
         if reward > observed:
             observed, true = reward, recorded.true(genotype)
-        curve.append(recorded.best - true if recorded.regret else true)
+        curve.append(recorded.reported(true))
+        if number + 1 + CONFIRMING in COUNTS:
+            confirmed[number + 1 + CONFIRMING] = confirm(recorded, readings, np.random.default_rng(20_000 + seed))
         architecture = str(recorded.space.decode(genotype))
         begun = time.perf_counter()
         made.tell(
@@ -238,7 +266,17 @@ def run(data: Path, problem: str, controller: str, seed: int, evaluations: int) 
             )
         )
         spent += time.perf_counter() - begun
-    return curve, spent
+    return Run(curve, confirmed, spent)
+
+
+def confirm(recorded: Recorded, readings: dict[Genotype, list[float]], rng: np.random.Generator) -> float:
+    """The true value of the best of five leaders by the mean, after two more trainings of each (`--confirm 5`)."""
+    leaders = sorted(readings, key=lambda genotype: -float(np.mean(readings[genotype])))[: CONFIRMING // CONFIRMATIONS]
+    means = [
+        np.mean([*readings[leader], *(recorded.query(leader, rng)[1] for _ in range(CONFIRMATIONS))])
+        for leader in leaders
+    ]
+    return recorded.reported(recorded.true(leaders[int(np.argmax(means))]))
 
 
 def interval(values: np.ndarray) -> dict[str, float | int]:
@@ -282,21 +320,25 @@ def main() -> None:
                 summary = summed_up([future.result() for future in futures], problem)
                 result.setdefault("problems", {}).setdefault(problem, {})[controller] = summary
                 print(problem, controller, {k: v["mean"] for k, v in summary["at"].items()}, summary.get("optimum", ""),
+                      "confirmed", {k: v["mean"] for k, v in summary["confirmed"].items()},
                       summary["seconds"]["mean"], file=sys.stderr, flush=True)  # fmt: skip
     if arguments.plot:
         draw(result["problems"], arguments.plot)
     print(json.dumps(result, indent=1))
 
 
-def summed_up(runs: list[tuple[list[float], float]], problem: str) -> dict[str, Any]:
+def summed_up(runs: list[Run], problem: str) -> dict[str, Any]:
     """The table's row of one controller, and its curve."""
-    curves = np.array([curve for curve, _ in runs])
+    curves = np.array([run.curve for run in runs])
     length = curves.shape[1]
     summary: dict[str, Any] = {"at": {str(n): interval(curves[:, n - 1]) for n in COUNTS if n <= length}}
     if problem.startswith("macro"):
         reached = {str(n): round(float((curves[:, n - 1] > 93.1265).mean()), 3) for n in (100, 150, 200) if n <= length}
         summary["optimum"] = reached
-    summary["seconds"] = {**interval(np.array([spent for _, spent in runs])), "evaluations": length}
+    summary["confirmed"] = {
+        str(n): interval(np.array([run.confirmed[n] for run in runs])) for n in COUNTS if n in runs[0].confirmed
+    }
+    summary["seconds"] = {**interval(np.array([run.seconds for run in runs])), "evaluations": length}
     places = np.unique(np.geomspace(1, length, 60).round().astype(int))
     summary["curve"] = {str(n): round(float(curves[:, n - 1].mean()), 4) for n in places}
     return summary
