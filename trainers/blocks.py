@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from search_spaces.architecture import Stage
 from search_spaces.complexity import inner_width, squeeze_width
+from trainers.convolution import Conv2d
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
 """The activations by name: EfficientNet's and MnasNet's."""
@@ -124,7 +125,7 @@ class ConvUnit(nn.Module):
         # At stride 1 the two paddings are one, and the convolution pads for itself without a copy.
         same = settings.padding == "same" and stride > 1 and kernel > 1
         self.padding = SamePadding(window) if same else nn.Identity()
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             in_channels, channels, kernel, stride, padding=0 if same else kernel // 2, groups=groups, bias=False
         )
         self.norm = nn.BatchNorm2d(channels, eps=settings.bn_eps, momentum=settings.bn_momentum)
@@ -147,9 +148,9 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, squeeze_channels: int, *, activation: str = "silu") -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, squeeze_channels, 1)
+        self.reduce = Conv2d(channels, squeeze_channels, 1)
         self.activation = ACTIVATIONS[activation]()
-        self.restore = nn.Conv2d(squeeze_channels, channels, 1)
+        self.restore = Conv2d(squeeze_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """The map, every channel scaled by its gate."""
