@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -10,15 +9,14 @@ from typing import Any
 
 from rich.console import Console
 
-from nas.config import MULTI_OBJECTIVE, Search, recorded_in
+from nas.config import Search, optimises_objectives, recorded_in
 from nas.progress import SearchProgress
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
 from nas.search import Workers, choose_workers
 from nas.session import SearchSession
 from nas.show import Format, print_json, print_rows, print_table
-from results.analysis import against_chance, confirmed
+from results.analysis import Best, against_chance, best_network, confirmed
 from results.store import TrialStore
-from results.trial import Trial
 
 INTERRUPTED = 130
 """The exit code of a search that was interrupted and can be resumed, as shells have it for Ctrl-C."""
@@ -97,12 +95,11 @@ def _mirror(
     from nas.optuna_mirror import OptunaMirror  # loads Optuna
     from nas.optuna_storage import open_storage
 
-    multi = search.identity["controller"] in MULTI_OBJECTIVE
     mirror = OptunaMirror(
         session.store,
         open_storage(settings.optuna_storage),
         space=search.problem.space,
-        objectives=search.problem.objectives if multi else None,
+        objectives=search.problem.objectives if optimises_objectives(search.controller) else None,
         say=say,
     )
     with mirror:
@@ -146,21 +143,15 @@ def _print_outcome(session: SearchSession, format: Format, random_arm: float) ->
     """The best trial, what was confirmed, and where the results are, on stdout."""
     frame = session.store.frame()
     leaders, chance = confirmed(frame), against_chance(frame)
-    best = _described(session.best)
-    if not leaders.empty:  # what is told of it is the mean of its trainings
-        leader = leaders.iloc[0]
-        means = {
-            name: float(leader[name]) for name in ("reward", "accuracy", "step_time") if not math.isnan(leader[name])
-        }
-        best = {**(_described(session.store.trials[int(leader["number"])]) or {}), **means}
+    best = _described(session, best_network(frame))
     states = [t.state for t in session.store.trials.values()]
     counts = {s: states.count(s) for s in ("complete", "stopped", "failed", "infeasible", "repeat")}
-    volumes = frame["hypervolume"].dropna()
+    volumes = frame["hypervolume"].dropna()  # of trials as they were told, which need not be in their order
     outcome: dict[str, Any] = {
         "run": str(session.store.folder),
         "trials": session.evaluated,
         **counts,
-        "hypervolume": float(volumes.iloc[-1]) if len(volumes) else None,
+        "hypervolume": float(volumes.max()) if len(volumes) else None,
         "random_arm": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
         "confirmed": leaders.to_dict("records"),
         "best": best,
@@ -176,15 +167,20 @@ def _print_outcome(session: SearchSession, format: Format, random_arm: float) ->
             print("whether the controller beats chance cannot be told yet: each arm must have two outcomes")
 
 
-def _described(best: Trial | None) -> dict[str, Any] | None:
+def _described(session: SearchSession, best: Best | None) -> dict[str, Any] | None:
+    """What is told of a network: of one that was trained several times, the means."""
     if best is None:
         return None
+    trial = session.store.trials[best.number]
     shown = ("accuracy", "step_time", "params", "macs", "activations")
     return {
         "number": best.number,
-        "architecture": best.architecture,
+        "architecture": trial.architecture,
         "reward": best.reward,
-        **{name: getattr(best.measurement, name) for name in shown},
+        **{name: getattr(trial.measurement, name) for name in shown},
+        "accuracy": best.accuracy,
+        "step_time": best.step_time,
+        "trainings": best.trainings,
     }
 
 

@@ -20,9 +20,6 @@ from search_spaces import SPACES, Architecture, SearchSpace
 if TYPE_CHECKING:
     from trainers.proxy import ProxyTask
 
-MULTI_OBJECTIVE = ("optuna:nsga2", "optuna:nsga3")
-"""The controllers that optimise the objectives themselves."""
-
 GP_WARNING = (
     "Optuna's Gaussian process takes seconds a proposal, the more the larger the space; after 100 candidates Optuna's "
     "TPE goes on in its place (`predictor` needs fewer evaluations, and milliseconds)"
@@ -121,6 +118,8 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
         ValueError: an option names nothing, or is out of its range.
         FileNotFoundError: the data are not there.
     """
+    if config.seed < 0:
+        raise ValueError(f"seed must be at least 0; got {config.seed}")
     space = resolve("space", config.space, SPACES)
     if not isinstance(space, SearchSpace):
         raise ValueError(f"space {config.space} must be a SearchSpace; got {type(space).__name__}")
@@ -130,7 +129,6 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
     image_size = config.image_size or (32 if config.space == "small" else 128)
     evaluate, task, splits, notes = _evaluator(config, space, image_size, prices)
     shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
-    _check_proposals(config, evaluate)
     if config.controller == "optuna:gp":
         notes = (*notes, GP_WARNING)
     problem = Problem(
@@ -142,11 +140,13 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
         step_time=_step_time(evaluate),
         **shape,
     )
+    controller = make_controller(space, problem.features, config.seed)
+    _check_proposals(config, controller, evaluate)
     found = getattr(evaluate, "prices", None)
     return Search(
         problem=problem,
         evaluate=evaluate,
-        controller=make_controller(space, problem.features, config.seed),
+        controller=controller,
         identity=_identity(config, problem, task),
         prices=None if found is None else list(found),
         splits=splits,
@@ -154,14 +154,17 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
     )
 
 
-def _check_proposals(config: SearchConfig, evaluate: Evaluate) -> None:
+def optimises_objectives(controller: Controller) -> bool:
+    """Whether a controller optimises the objectives themselves: one that does says so by `multi_objective`."""
+    return bool(getattr(controller, "multi_objective", False))
+
+
+def _check_proposals(config: SearchConfig, controller: Controller, evaluate: Evaluate) -> None:
     """Raises ValueError where the proposals cannot be made as the options say."""
-    if config.seed < 0:
-        raise ValueError(f"seed must be at least 0; got {config.seed}")
     if not 0 <= config.random_arm < 1:
         raise ValueError(f"random_arm must be a share of the proposals, from 0 to under 1; got {config.random_arm}")
     untimed = recorded_in(config.evaluator) is not None and _step_time(evaluate) is None
-    if config.controller in MULTI_OBJECTIVE and "step_time" in config.objectives and untimed:
+    if optimises_objectives(controller) and "step_time" in config.objectives and untimed:
         raise ValueError(
             f"{config.controller} optimises {', '.join(config.objectives)}, and the evaluator has no step_time: "
             f"name other objectives (--objectives), or take another controller"

@@ -34,6 +34,8 @@ def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Iterator[Me
             if bad := [f"{k} is {v}" for k, v in values if isinstance(v, float) and not math.isfinite(v)]:
                 yield Failure("diverged", bad[0])
                 return
+            if not 0 <= measurement.accuracy <= 1:
+                raise ValueError(f"an accuracy must be a fraction, from 0 to 1; got {measurement.accuracy:g}")
             yield measurement
     except Exception as error:  # noqa: BLE001 - a candidate may fail in any way; the failure is recorded
         yield failure_of(error)

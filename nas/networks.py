@@ -97,15 +97,16 @@ def _of_member(name: str, data: Mapping[str, Any]) -> NamedNetwork:
 
 
 def _of_run(folder: Path, trial: int | None) -> NamedNetwork:
-    from results.store import TrialStore  # loads pandas
+    from results.analysis import best_network  # loads pandas
+    from results.store import TrialStore
 
     store = TrialStore.open(folder)
     frame = store.frame()
     if trial is None:
-        complete = frame[frame["state"] == "complete"].dropna(subset=["reward"])
-        if complete.empty:
+        best = best_network(frame)
+        if best is None:
             raise ValueError(f"{folder} has no completed trial yet; let the search go on, or name one with --trial")
-        trial = int(complete["number"].to_numpy()[complete["reward"].to_numpy().argmax()])
+        trial = best.number
     rows = frame[frame["number"] == trial]
     if rows.empty:
         raise ValueError(f"--trial must be one of the {len(frame)} trials of {folder}; got {trial}")

@@ -78,4 +78,5 @@ def reason_of(error: BaseException) -> str:
 
 
 def _without_password(text: str) -> str:
-    return re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
+    in_query = re.sub(r"([?&](?:password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
+    return re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", in_query)

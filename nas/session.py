@@ -135,7 +135,7 @@ class SearchSession:
 
     def _new(self) -> Trial | None:
         """A trial that the controller proposes; on the way, repeats and infeasible ones are answered."""
-        while self._stopped is None and self.evaluated < self.budget:
+        while self._stopped is None and self._exhausted is None and self.evaluated < self.budget:
             if self._known_in_a_row >= MAX_KNOWN_IN_A_ROW:
                 if not self.running:  # otherwise the tells to come may bring the controller on
                     self._exhausted = f"the controller proposed nothing new {MAX_KNOWN_IN_A_ROW} times in a row"

@@ -47,6 +47,44 @@ def confirmed(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).sort_values("reward", ascending=False, ignore_index=True)
 
 
+class Best(NamedTuple):
+    """The best network of a run.
+
+    Attributes:
+        number: of the trial that evaluated it first.
+        trainings: how often it was trained.
+        reward: mean over these.
+        accuracy: mean over these.
+        step_time: mean over these; None where it was not measured.
+    """
+
+    number: int
+    trainings: int
+    reward: float
+    accuracy: float
+    step_time: float | None
+
+
+def best_network(frame: pd.DataFrame) -> Best | None:
+    """The network to take from a run; None where none has a reward.
+
+    It is the one of the highest reward in its first training, unless that one was trained again: then it is the one
+    of the highest mean among those that were.
+
+    Args:
+        frame: a trial table.
+    """
+    first = frame[(frame["state"] == "complete") & (frame["replicate"] == 0)].dropna(subset=["reward"])
+    if first.empty:
+        return None
+    top = first.iloc[int(first["reward"].to_numpy(np.float64).argmax())]
+    leaders = confirmed(frame)
+    again = (leaders["architecture"] == top["architecture"]).any()
+    found, trainings = (leaders.iloc[0], int(leaders["trainings"].iloc[0])) if again else (top, 1)
+    step_time = None if pd.isna(found["step_time"]) else float(found["step_time"])
+    return Best(int(found["number"]), trainings, float(found["reward"]), float(found["accuracy"]), step_time)
+
+
 class AgainstChance(NamedTuple):
     """How a controller's proposals compare to random ones of the same run.
 

@@ -58,8 +58,7 @@ class SurrogateTask:
             equal), and `rmse`, the root of the mean squared error of the accuracy, as a fraction.
 
     Raises:
-        ValueError: there are too few networks, one is outside the space, an accuracy is no fraction, or a
-            time is not positive.
+        ValueError: there are too few networks, one is outside the space, or a time is not positive.
     """
 
     def __init__(self, table: TabularTask, space: SearchSpace) -> None:
@@ -99,7 +98,7 @@ class SurrogateTask:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the table, the space and the settings; where it is equal, so are the predictions."""
+        """A hash of the table, the space and the settings; equal ones predict alike, by one release of scikit-learn."""
         parts = [self._table_fingerprint, self._space.to_json(), SETTINGS]
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
@@ -162,8 +161,6 @@ def _means(table: TabularTask, networks: list[str], name: str) -> Floats:
     """Of each network, the mean of a field over its rows."""
     for text in networks:
         for value in (getattr(measurement, name) for measurement in table.rows[text]):
-            if name == "accuracy" and not 0 <= value <= 1:
-                raise ValueError(f"a surrogate needs accuracies as fractions; got {value} of {text}")
             if name != "accuracy" and not 0 < value < math.inf:  # the regression is on its logarithm
                 raise ValueError(f"a surrogate needs a {name} over 0; got {value} of {text}")
     return np.array([fmean(getattr(m, name) for m in table.rows[text]) for text in networks])

@@ -27,13 +27,17 @@ class TabularTask:
         table: by the architecture's text, a measurement or, of several trainings, a sequence of them.
 
     Raises:
-        ValueError: the sequence of an architecture is empty.
+        ValueError: the sequence of an architecture is empty, or an accuracy is no fraction.
     """
 
     def __init__(self, table: Mapping[str, Measurement | Sequence[Measurement]]) -> None:
         self._table = {text: (m,) if isinstance(m, Measurement) else tuple(m) for text, m in table.items()}
         if empty := [text for text, rows in self._table.items() if not rows]:
             raise ValueError(f"each architecture of a table must have a measurement; {empty[0]} has none")
+        for text, rows in self._table.items():
+            for row in rows:
+                if not 0 <= row.accuracy <= 1:
+                    raise ValueError(f"an accuracy must be a fraction, from 0 to 1; got {row.accuracy:g} of {text}")
 
     @property
     def rows(self) -> Mapping[str, tuple[Measurement, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 
 from nas.controllers.features import Features
-from nas.controllers.novelty import TRIES, Novelty
+from nas.controllers.novelty import Novelty
 from results.pareto import MAXIMISED
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
@@ -21,6 +21,10 @@ POPULATION = 20
 
 GP_TRIALS = 100
 """Optuna's Gaussian process takes seconds a proposal by then, and minutes by 200: from here on its TPE goes on."""
+
+REPEATS = 10
+"""Suggestions in a row that may be known before a random network is taken: each makes Optuna's study longer, and one
+that only repeats itself would go on to."""
 
 MakeSampler = Callable[[int], Any]
 """seed -> an Optuna sampler."""
@@ -90,6 +94,9 @@ class OptunaSampler:
         sampler: a name in `SAMPLERS`, or a function that makes a sampler of a seed.
         multi_objective: whether the sampler optimises the objectives, not the reward; by default those of
             `MULTI_OBJECTIVE` do.
+
+    Attributes:
+        multi_objective: whether it does.
     """
 
     def __init__(
@@ -102,7 +109,8 @@ class OptunaSampler:
         multi_objective: bool | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._objectives = features.objectives if multi_objective or sampler in MULTI_OBJECTIVE else None
+        self.multi_objective = sampler in MULTI_OBJECTIVE if multi_objective is None else multi_objective
+        self._objectives = features.objectives if self.multi_objective else None
         self._bound = GP_TRIALS if sampler == "gp" else math.inf
         self._seed, self._finished = seed, 0
         self._names = [choice.name for choice in space.choices]
@@ -125,7 +133,7 @@ class OptunaSampler:
         """What the sampler suggests and has not been proposed; a random network where it only repeats itself."""
         if not self._novelty.any_left():  # before the sampler is asked, which would remember it
             return None
-        for _ in range(TRIES):
+        for _ in range(REPEATS):
             asked = self._study.ask(self._distributions)
             genotype = self._novelty.canonical(tuple(asked.params[name] for name in self._names))
             if self._novelty.admit(genotype):
@@ -138,11 +146,7 @@ class OptunaSampler:
         return fresh
 
     def tell(self, trial: Trial) -> None:
-        """Pass on what the sampler optimises; a network without it has failed.
-
-        Raises:
-            ValueError: an objective was not measured.
-        """
+        """Pass on what the sampler optimises; a network of which that was not measured has failed."""
         genotype = self._novelty.canonical(trial.genotype)
         self._novelty.note(genotype)
         if genotype in self._values:
@@ -158,13 +162,8 @@ class OptunaSampler:
             return None
         if self._objectives is None:
             return [trial.reward]
-        values = {name: getattr(trial.measurement, name) for name in self._objectives}
-        if lacking := [name for name, value in values.items() if value is None]:
-            raise ValueError(
-                f"this controller optimises {', '.join(values)}, and the evaluator did not measure "
-                f"{', '.join(lacking)}: name objectives that it does (--objectives), or take another controller"
-            )
-        return [float(value) for value in values.values()]
+        values = [getattr(trial.measurement, name) for name in self._objectives]
+        return None if None in values else [float(value) for value in values]
 
     def _enqueued(self, genotype: Genotype) -> Any:
         self._study.enqueue_trial(dict(zip(self._names, genotype, strict=True)))

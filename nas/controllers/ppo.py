@@ -29,7 +29,7 @@ class PPOSettings(NamedTuple):
         entropy: weight of the entropy bonus (NASNet).
         baseline_decay: of the moving average of rewards (NASNet).
         batch: rewarded networks an update waits for (NASNet: about 20).
-        clip: ε of the surrogate objective (arXiv 1707.06347, Table 3 and equation 7).
+        clip: ε of the surrogate objective (arXiv 1707.06347, equation 7; the best of its Table 1).
         epochs: passes over a batch (arXiv 1707.06347, Table 3: 10).
     """
 

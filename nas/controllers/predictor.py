@@ -71,7 +71,8 @@ class Predictor:
         self._rng = np.random.default_rng(seed)
         self._novelty = Novelty(space, features, self._rng)
         self._model = RewardModel()
-        self._told: dict[Genotype, tuple[float, float, int]] = {}  # mean log accuracy, of the rest, trainings
+        self._told: dict[Genotype, list[tuple[float, float]]] = {}  # accuracy and reward of each training
+        self._factors = True  # whether rewards are an accuracy times something positive, as far as is known
         self._believed: dict[Genotype, float] = {}  # without a reward -> quantile of the scores it is at most
         self._asked = 0
         self._effects = sum(len(choice.options) - 1 for choice in space.choices)  # explored once each
@@ -113,19 +114,21 @@ class Predictor:
         genotype = self._novelty.canonical(trial.genotype)
         self._novelty.note(genotype)
         if trial.state == "complete" and trial.reward is not None and trial.measurement is not None:
-            accuracy = trial.measurement.accuracy
-            if accuracy > 0 and trial.reward > 0:
-                before, rest, times = self._told.get(genotype, (0.0, 0.0, 0))
-                before += (math.log(accuracy) - before) / (times + 1)
-                rest += (math.log(trial.reward / accuracy) - rest) / (times + 1)
-                self._told[genotype] = before, rest, times + 1
-                if self._model.is_due(len(self._told)):  # now: an ask that finds nothing must leave all as it was
-                    with self._threads.limit(limits=1, user_api="blas"):
-                        self._model.choose_constants(self._observed(), len(self._told))
+            self._learn(genotype, trial.measurement.accuracy, trial.reward)
         elif trial.state == "failed" and trial.failure in TELLING:
             self._believed[genotype] = 0.0
         elif trial.state == "stopped":  # early, since it was in the worse part
             self._believed[genotype] = 0.5
+
+    def _learn(self, genotype: Genotype, accuracy: float, reward: float) -> None:
+        if self._factors and reward == 0:  # it learnt nothing at all, and has no logarithm
+            self._believed[genotype] = 0.0
+            return
+        self._factors = self._factors and accuracy > 0 and reward > 0
+        self._told.setdefault(genotype, []).append((accuracy, reward))
+        if self._model.is_due(len(self._told)):  # now: an ask that finds nothing must leave all as it was
+            with self._threads.limit(limits=1, user_api="blas"):
+                self._model.choose_constants(self._observed(), len(self._told))
 
     def _observed(self) -> Observed:
         seen = list(self._told)
@@ -135,7 +138,16 @@ class Predictor:
             places = np.linspace(0, len(others) - 1, REMEMBERED - len(best)).astype(int)
             seen = [*best.intersection(seen), *(others[place] for place in places)]
             seen.sort()
-        accuracies, rests, trainings = np.array([self._told[genotype] for genotype in seen]).T
+        trainings = np.array([len(self._told[genotype]) for genotype in seen], dtype=np.float64)
+        if not self._factors:
+            return Observed(
+                self._of(seen), np.array([self._mean_reward(genotype) for genotype in seen]), None, trainings
+            )
+        logs = [
+            [(math.log(accuracy), math.log(reward / accuracy)) for accuracy, reward in self._told[genotype]]
+            for genotype in seen
+        ]
+        accuracies, rests = np.array([[sum(part) / len(part) for part in zip(*each, strict=True)] for each in logs]).T
         return Observed(self._of(seen), accuracies, rests, trainings)
 
     def _beliefs(self) -> Believed:
@@ -183,7 +195,11 @@ class Predictor:
         yield from self._reference
 
     def _ranked(self) -> list[Genotype]:
-        return sorted(self._told, key=lambda genotype: -sum(self._told[genotype][:2]))
+        return sorted(self._told, key=lambda genotype: -self._mean_reward(genotype))
+
+    def _mean_reward(self, genotype: Genotype) -> float:
+        readings = self._told[genotype]
+        return sum(reward for _, reward in readings) / len(readings)
 
     def _new(self, genotypes: Iterable[Genotype]) -> list[Genotype]:
         return [genotype for genotype in dict.fromkeys(genotypes) if self._novelty.new(genotype)]

@@ -3,7 +3,8 @@
 A reward is an accuracy, which only training tells, times a rest, which parameters and step time decide: so the two
 are learnt apart. The rest is all but free of noise, and near a straight line in log params, log macs and log
 activations, so that a few trials settle it. Of the accuracy the logarithm of the error is modelled, which falls about
-evenly with size where the accuracy itself saturates; its prior mean grows with size and cost.
+evenly with size where the accuracy itself saturates; its prior mean grows with size and cost. A reward of another form,
+which may be negative, is modelled as it is, by the first process alone.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ class Observed(NamedTuple):
 
     Attributes:
         inputs: what was known of them.
-        accuracies: (n,) mean log accuracy.
-        rests: (n,) mean log of reward over accuracy.
+        accuracies: (n,) mean log accuracy; where there are no rests, the mean reward itself.
+        rests: (n,) mean log of reward over accuracy; None where rewards are no accuracy times something positive.
         trainings: (n,) how often each was trained.
     """
 
     inputs: Inputs
     accuracies: Array
-    rests: Array
+    rests: Array | None
     trainings: Array
 
 
@@ -73,6 +74,7 @@ class RewardModel:
         self._rest: GaussianProcess | None = None
         self._centre, self._spread = 0.0, 1.0
         self._rest_centre, self._rest_spread = 0.0, 0.0
+        self._factors = True  # whether a reward is an accuracy times a rest
         self._inputs = Inputs(np.empty((0, 0)), np.empty((0, 0)))
         self._observed = slice(0)  # which of the inputs were
 
@@ -87,7 +89,7 @@ class RewardModel:
         inputs, trainings = observed.inputs, observed.trainings
         likeness = Likeness.of(inputs, inputs)
         first, second = self._constants
-        first = fitted(scores, trend(inputs), first, Constants(), trainings, likeness)
+        first = fitted(scores, self._prior(inputs), first, Constants(), trainings, likeness)
         if self._rest_spread:
             second = fitted(rests, 0.0 * rests, second, QUIET, trainings, likeness)
         self._constants = first, second
@@ -105,7 +107,12 @@ class RewardModel:
             self._rest = GaussianProcess(rests, 0.0 * rests, self._constants[1], observed.trainings, likeness)
 
     def _standardised(self, observed: Observed) -> tuple[Array, Array]:
-        """The targets of both processes; the second's are 0 where the rest is the same for all."""
+        """The targets of both processes; the second's are 0 where the rest is the same for all, or there is none."""
+        self._factors = observed.rests is not None
+        if observed.rests is None:
+            rewards = observed.accuracies
+            self._centre, self._spread, self._rest_spread = float(rewards.mean()), float(rewards.std()) or 1.0, 0.0
+            return (rewards - self._centre) / self._spread, 0.0 * rewards
         errors = -np.log(np.maximum(SMALLEST_ERROR, -np.expm1(observed.accuracies)))
         self._centre, self._spread = float(errors.mean()), max(float(errors.std()), SMALLEST_SPREAD)
         self._rest_centre, self._rest_spread = float(observed.rests.mean()), float(observed.rests.std())
@@ -115,23 +122,32 @@ class RewardModel:
         return (errors - self._centre) / self._spread, rests
 
     def upper(self, inputs: Inputs, kappa: float) -> Array:
-        """(n,) upper bounds of the log reward, `kappa` standard deviations above the mean (Srinivas et al. 2010)."""
-        prior = trend(inputs)
+        """(n,) upper bounds of the log reward, `kappa` standard deviations above the mean (Srinivas et al. 2010).
+
+        Where rewards do not factor, of the reward; before anything was learnt, of the prior.
+        """
+        prior = self._prior(inputs)
         if self._accuracy is None:
             return prior
         likeness = Likeness.of(self._inputs, inputs)
         mean, deviation = self._accuracy.predict(inputs, prior, likeness)
-        error = self._centre + self._spread * (mean + kappa * deviation)
-        bound: Array = np.log(-np.expm1(-np.maximum(error, SMALLEST_ERROR)))
+        first = self._centre + self._spread * (mean + kappa * deviation)
+        if not self._factors:
+            return first
+        bound: Array = np.log(-np.expm1(-np.maximum(first, SMALLEST_ERROR)))
         if self._rest is not None:
             likeness = likeness.part(self._observed, slice(None))
             mean, deviation = self._rest.predict(inputs, np.zeros(len(prior)), likeness)
             bound = bound + self._rest_centre + self._rest_spread * (mean + kappa * deviation)
         return bound
 
+    def _prior(self, inputs: Inputs) -> Array:
+        """(n,) prior means of the first process: what is known of accuracies says nothing of any other reward."""
+        return trend(inputs) if self._factors else np.zeros(len(inputs.features))
+
     def _believing(self, scores: Array, trainings: Array, believed: Believed, likeness: Likeness) -> GaussianProcess:
         """The accuracy's process, as if what is not known were as expected (Ginsbourger et al. 2010)."""
-        constants, prior = self._constants[0], trend(self._inputs)
+        constants, prior = self._constants[0], self._prior(self._inputs)
         known, unknown = self._observed, slice(len(scores), None)
         made = GaussianProcess(scores, prior[known], constants, trainings, likeness.part(known, known))
         if not len(believed.ceilings):

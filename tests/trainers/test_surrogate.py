@@ -158,8 +158,8 @@ def test_a_network_outside_the_space_is_named(half: SurrogateTask) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("accuracy", 62.5, "accuracies as fractions; got 62.5 of"),
-        ("accuracy", -0.5, "accuracies as fractions; got -0.5 of"),
+        ("accuracy", 62.5, "an accuracy must be a fraction, from 0 to 1; got 62.5 of"),
+        ("accuracy", -0.5, "an accuracy must be a fraction, from 0 to 1; got -0.5 of"),
         ("step_time", 0.0, "a step_time over 0; got 0.0 of"),
         ("train_time_s", math.inf, "a train_time_s over 0; got inf of"),
     ],
