@@ -337,10 +337,34 @@ def test_the_random_arm_is_compared_and_leaders_are_confirmed(search: Callable[.
     assert [row["trainings"] for row in found["confirmed"]] == [3, 3]
     assert found["best"]["number"] == found["confirmed"][0]["number"]
     assert found["best"]["reward"] == found["confirmed"][0]["reward"]
+    named = run("describe", "run", "--format", "json").data["architecture"]
+    assert named == found["best"]["architecture"], "what is told is what is taken from the run"
     text = run("resume", "run", "--confirm", 3).out
     assert "a network of the controller has a higher reward than a random one with probability 0." in text
     assert "leaders trained again, by their mean reward" in text
     assert "hypervolume of the front in accuracy, step_time, params: 0." in text
+
+
+def test_a_controller_of_objectives_goes_on_without_one_and_is_resumed(plugin: Path) -> None:
+    plugin.write_text(
+        plugin.read_text()
+        + "\n\ndef untimed(architecture, seed):\n    return Measurement(accuracy=share(architecture))\n"
+    )
+    options = ["--space", f"{plugin}:space", "--evaluator", f"{plugin}:untimed", "--workers", 1, "--reward", "accuracy"]
+    outcome = run("search", *options, "--controller", "optuna:nsga2", "--budget", 6, "--out", "run")
+    assert outcome.code == 0
+    assert "no front is kept: not all of accuracy, step_time, params were measured" in outcome.out
+    assert run("resume", "run", "--budget", 8, "--format", "json").data["complete"] == 8
+
+
+def test_an_accuracy_in_per_cent_is_said(plugin: Path) -> None:
+    plugin.write_text(
+        plugin.read_text() + "\n\ndef per_cent(architecture, seed):\n    return Measurement(accuracy=92.5)\n"
+    )
+    options = ["--space", f"{plugin}:space", "--evaluator", f"{plugin}:per_cent", "--workers", 1, "--out", "run"]
+    outcome = run("search", *options, "--budget", 12)
+    assert outcome.code == 1
+    assert "an accuracy must be a fraction, from 0 to 1; got 92.5" in outcome.err
 
 
 def test_what_cannot_be_told_yet_or_gone_on_with_is_said(search: Callable[..., Outcome], plugin: Path) -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from nas.conduct import _print_outcome
 from nas.controllers import CONTROLLERS
 from nas.front import Front
 from nas.leaders import CONFIRMATIONS
 from nas.problem import OBJECTIVES, REFERENCE_COST, Problem
 from nas.search import run_serial
-from nas.session import SearchSession, trial_seed
+from nas.session import MAX_KNOWN_IN_A_ROW, SearchSession, trial_seed
+from nas.show import Format
 from results.analysis import confirmed
 from results.pareto import hypervolume
 from results.store import TrialStore
-from results.trial import Measurement
-from search_spaces import Architecture, SearchSpace
+from results.trial import Measurement, Trial
+from search_spaces import Architecture, Genotype, SearchSpace
 
 pytestmark = pytest.mark.usefixtures("_unsynced")
 
@@ -309,3 +314,61 @@ def test_a_step_time_that_is_expected_to_be_too_long_is_never_trained(
 def test_a_limit_of_step_time_needs_something_that_tells_it(problem: Problem) -> None:
     with pytest.raises(ValueError, match="a limit of step_time needs an evaluator that tells it before training"):
         replace(problem, limits={"step_time": 1.0})
+
+
+def test_a_controller_that_repeats_itself_is_not_asked_on_while_leaders_are_confirmed(
+    problem: Problem, tmp_path: Path
+) -> None:
+    class Repeating:
+        asked = 0
+
+        def ask(self) -> Genotype:
+            self.asked += 1
+            return problem.space.genotype_at(self.asked % 5)
+
+        def tell(self, trial: Trial) -> None:
+            pass
+
+    controller = Repeating()
+    store = TrialStore.create(tmp_path / "run", {"space": problem.space.to_json()})
+    session = SearchSession(problem, controller, store, budget=20, seed=0, confirm=2)
+    run_serial(session, noisy)
+    assert session.finished
+    assert session.confirmed == 2 * CONFIRMATIONS
+    assert controller.asked < 5 + 1.1 * MAX_KNOWN_IN_A_ROW
+
+
+# What is told at the end ------------------------------------------------------------------------------------------
+
+
+def told_at_the_end(session: SearchSession) -> dict[str, Any]:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        _print_outcome(session, Format.json, 0.0)
+    return dict(json.loads(out.getvalue()))
+
+
+def test_the_hypervolume_told_is_the_fronts_whatever_the_order_of_tells(make: Make, tmp_path: Path) -> None:
+    session = make(tmp_path / "run", budget=8)
+    running = [session.ask() for _ in range(8)]
+    for number, trial in enumerate(reversed(running)):
+        assert trial is not None
+        session.measured(trial.number, Measurement(accuracy=0.5 + number / 20, step_time=1.0))
+        session.tell(trial.number)
+    volumes = [t.hypervolume for t in session.store.trials.values() if t.hypervolume is not None]
+    assert volumes[-1] < max(volumes) == told_at_the_end(session)["hypervolume"]
+
+
+def test_the_best_told_is_a_newer_leader_where_that_one_was_not_trained_again(make: Make, tmp_path: Path) -> None:
+    session = make(tmp_path / "run", budget=8, confirm=2)
+    run_serial(session, lambda architecture, seed: replace(noisy(architecture, 1), accuracy=0.5 + seed % 97 / 400))
+    leader = confirmed(session.store.frame()).iloc[0]
+    best = told_at_the_end(session)["best"]
+    assert (best["number"], best["trainings"]) == (leader["number"], 1 + CONFIRMATIONS)
+    assert best["reward"] == pytest.approx(leader["reward"])
+    session.store.close()
+    longer = make(tmp_path / "run", budget=9)
+    run_serial(longer, lambda architecture, seed: Measurement(accuracy=0.99, step_time=0.5))
+    newest = [t for t in longer.store.trials.values() if not t.replicate][-1]
+    best = told_at_the_end(longer)["best"]
+    assert (best["number"], best["trainings"], best["accuracy"]) == (newest.number, 1, 0.99)

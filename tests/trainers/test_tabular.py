@@ -240,3 +240,8 @@ def test_the_fingerprint_counts_the_order_of_one_architectures_rows() -> None:
 def test_it_travels_between_processes(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "t.csv", index=False)
     check(pickle.loads(pickle.dumps(TabularTask.read(tmp_path / "t.csv"))))
+
+
+def test_accuracies_in_per_cent_are_refused() -> None:
+    with pytest.raises(ValueError, match="an accuracy must be a fraction, from 0 to 1; got 92.5 of a"):
+        TabularTask({"a": Measurement(accuracy=92.5)})
