@@ -243,5 +243,5 @@ def test_it_travels_between_processes(frame: pd.DataFrame, tmp_path: Path) -> No
 
 
 def test_accuracies_in_per_cent_are_refused() -> None:
-    with pytest.raises(ValueError, match="an accuracy must be a fraction, from 0 to 1; got 92.5 of a"):
+    with pytest.raises(ValueError, match=r"an accuracy must be a fraction, from 0 to 1; got 92\.5 of a"):
         TabularTask({"a": Measurement(accuracy=92.5)})
