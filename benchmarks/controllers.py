@@ -335,8 +335,8 @@ def summed_up(runs: list[Run], problem: str) -> dict[str, Any]:
     length = curves.shape[1]
     summary: dict[str, Any] = {"at": {str(n): interval(curves[:, n - 1]) for n in COUNTS if n <= length}}
     if problem.startswith("macro"):
-        reached = {str(n): round(float((curves[:, n - 1] > MACRO_BEST - 5e-4).mean()), 3) for n in (100, 150, 200) if n <= length}
-        summary["optimum"] = reached
+        shares = (curves > MACRO_BEST - 5e-4).mean(0)
+        summary["optimum"] = {str(n): round(float(shares[n - 1]), 3) for n in (100, 150, 200) if n <= length}
     summary["confirmed"] = {
         str(n): interval(np.array([run.confirmed[n] for run in runs])) for n in COUNTS if n in runs[0].confirmed
     }
