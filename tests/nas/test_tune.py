@@ -243,7 +243,7 @@ def test_candidates_that_hang_fail_and_their_workers_are_replaced(tmp_path: Path
     def goes_on_and_on(architecture: Architecture) -> Iterator[Measurement]:
         for epoch in range(1, 100):  # each of them in time, all of them together not
             time.sleep(0.3)
-            yield measure(architecture, epoch=epoch)
+            yield measure(architecture, epoch=epoch, epochs=100)
 
     session, log = session_in(tmp_path / "run", budget=8), tmp_path / "log"
     slow = first_architectures(session.problem.space, 3)
