@@ -126,16 +126,24 @@ class GaussianProcess:
         """
         cross = kernel(likeness, self.constants)
         half = solve_triangular(self._lower, cross, lower=True, check_finite=False, overwrite_b=False)
-        variance = np.maximum(prior_variance(inputs, self.constants) - (half * half).sum(0), 1e-10)
+        half *= half
+        variance = np.maximum(prior_variance(inputs, self.constants) - half.sum(0), 1e-10)
         return mean + self._weights @ cross, np.sqrt(variance)
 
 
 def kernel(likeness: Likeness, c: Constants) -> Array:
     """(n, m) covariances."""
     result: Array = math.exp(c.single) * likeness.alike
-    result += math.exp(c.linear) * likeness.inner
-    result += math.exp(c.joint) * np.exp(likeness.differing * -math.exp(-c.reach))
-    result += math.exp(c.trend) * np.exp(likeness.squares * (-0.5 * math.exp(-2 * c.scale)))
+    term = math.exp(c.linear) * likeness.inner
+    result += term
+    for values, rate, variance in (
+        (likeness.differing, -math.exp(-c.reach), c.joint),
+        (likeness.squares, -0.5 * math.exp(-2 * c.scale), c.trend),
+    ):
+        np.multiply(values, rate, out=term)  # in place: new memory costs more than the sums
+        np.exp(term, out=term)
+        term *= math.exp(variance)
+        result += term
     return result
 
 
