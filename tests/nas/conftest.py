@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def problem(space: SearchSpace) -> Problem:
 def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares the disk: a kill, unlike a power cut, loses nothing that was written and not yet synced."""
     monkeypatch.setattr("os.fsync", lambda fd: None)
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path) -> Callable[[Path], Iterator[Path]]:
+    """Copies of a run's folder whose journals end sooner: after no line, after one, and so on."""
+
+    def copies(whole: Path) -> Iterator[Path]:
+        lines = (whole / "journal.jsonl").read_bytes().splitlines(keepends=True)
+        for cut in range(len(lines)):
+            folder = tmp_path / f"cut{cut}"
+            folder.mkdir()
+            shutil.copy(whole / "run.json", folder)
+            (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+            yield folder
+
+    return copies
 
 
 @pytest.fixture

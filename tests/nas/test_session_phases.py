@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -202,16 +202,13 @@ def test_confirming_may_be_asked_for_afterwards_and_the_search_go_on(make: Make,
 
 
 @pytest.mark.parametrize("name", ["predictor", "ppo", "optuna:tpe"])
-def test_a_run_of_all_phases_cut_off_anywhere_ends_as_it_would_have(name: str, make: Make, tmp_path: Path) -> None:
+def test_a_run_of_all_phases_cut_off_anywhere_ends_as_it_would_have(
+    name: str, make: Make, tmp_path: Path, cut_off: Callable[[Path], Iterator[Path]]
+) -> None:
     whole = make(tmp_path / "whole", name=name, budget=7, confirm=2, random_arm=0.3)
     run_serial(whole, noisy)
     whole.store.close()
-    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    for cut in range(len(lines)):
-        folder = tmp_path / f"cut{cut}"
-        folder.mkdir()
-        (folder / "run.json").write_bytes((tmp_path / "whole" / "run.json").read_bytes())
-        (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+    for folder in cut_off(tmp_path / "whole"):
         session = make(folder, name=name, budget=7, confirm=2, random_arm=0.3)
         run_serial(session, noisy)
         session.store.close()
