@@ -28,11 +28,12 @@ from nas.scaling.targets import TOLERANCE, Target
 from nas.scaling.uniform import compound
 from search_spaces import PUBLISHED, Architecture, cost
 from trainers.data import load_data
+from trainers.device_data import on_device, split_for
 from trainers.network import build_network
 from trainers.recipe import Recipe
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
-from trainers.train import DeviceSplit, accuracy, on_device, train_epochs
+from trainers.train import accuracy, train_epochs
 
 NETWORK = "efficientnetv2-b0"
 
@@ -93,9 +94,7 @@ def train(architecture: str, image_size: int, seed: int, options: dict[str, Any]
         options["data"], test_source=options["test_data"], image_size=image_size, minival=options["minival"], seed=0
     )
     moved = on_device(data, device)
-    test = DeviceSplit(
-        torch.tensor(data.test.images, device=device).permute(0, 3, 1, 2), torch.tensor(data.test.labels, device=device)
-    )
+    test = split_for(data.test, device)
     torch.manual_seed(seed)
     network = build_network(
         Architecture.parse(architecture),

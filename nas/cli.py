@@ -70,6 +70,7 @@ _ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default:
 _Epochs = typer.Option(min=1, help="Epochs of each candidate. Default: 7,000 pictures' worth, from 2 to 10.")
 _BatchSize = typer.Option(min=1, help="Pictures in a training step.")
 _Minival = typer.Option(min=1, help="Training pictures held out for the reward. Default: 2 %, at least 500.")
+_CacheLimit = typer.Option(min=0, help="GB of decoded pictures kept on disk for later runs; 0: in memory.")
 _Device = typer.Option(help="auto, cpu or cuda.")
 
 
@@ -99,6 +100,7 @@ def search(
     batch_size: Annotated[int | None, _BatchSize] = None,
     minival: Annotated[int | None, _Minival] = None,
     max_unreadable: Annotated[float, typer.Option(help="Share of pictures that may be unreadable.")] = 0.01,
+    cache_limit: Annotated[float, _CacheLimit] = 100.0,
     max_params: Annotated[float | None, typer.Option(help="The most parameters a candidate may have.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="The most multiply-adds a candidate may take.")] = None,
     max_step_time: Annotated[float | None, _MaxStepTime] = None,
@@ -137,6 +139,7 @@ def search(
         batch_size=batch_size,
         minival=minival,
         max_unreadable=max_unreadable,
+        cache_limit_gb=cache_limit,
         device=device,
         limits={name: limit for name, limit in limits.items() if limit is not None},
         objectives=tuple(name.strip() for name in objectives.split(",")),
@@ -171,6 +174,7 @@ def resume(
     trial_timeout: _Timeout = None,
     data: Annotated[str | None, typer.Option(help="Where the same pictures are now, if they were moved.")] = None,
     test_data: Annotated[str | None, typer.Option(help="The same, for the test split.")] = None,
+    cache_limit: Annotated[float | None, _CacheLimit] = None,
     space: Annotated[str | None, typer.Option(help="Checked against the run's.")] = None,
     controller: Annotated[str | None, typer.Option(help="Checked against the run's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Checked against the run's.")] = None,
@@ -188,7 +192,14 @@ def resume(
 
     check_storage(optuna_storage)
 
-    given = {"data": data, "test_data": test_data, "space": space, "controller": controller, "seed": seed}
+    given = {
+        "data": data,
+        "test_data": test_data,
+        "cache_limit_gb": cache_limit,
+        "space": space,
+        "controller": controller,
+        "seed": seed,
+    }
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
         built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None})
     changes: dict[str, Any] = {

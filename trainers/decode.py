@@ -5,21 +5,34 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainers.sources import Pictures, Undecoded
 
+DECODER = f"Pillow {PIL.__version__}"
+"""What decodes and resizes: another release may do so a little differently."""
+
 _THREADS = min(4, os.cpu_count() or 1)
 
 
+Allocate = Callable[[tuple[int, ...]], NDArray[np.uint8]]
+"""Gives an array of a shape, in memory or in a file."""
+
+
+def in_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array in memory, its content undefined."""
+    return np.empty(shape, np.uint8)
+
+
 def decode(
-    pictures: Pictures, image_size: int, max_unreadable: float
+    pictures: Pictures, image_size: int, max_unreadable: float, *, allocate: Allocate = in_memory
 ) -> tuple[NDArray[np.uint8], list[int], list[tuple[str, str]]]:
     """Decode every picture that can be read.
 
@@ -27,6 +40,7 @@ def decode(
         pictures: of one split.
         image_size: side of the result, in pixels: the shorter side is resized to it, the rest cut off evenly.
         max_unreadable: the share of the pictures that may be unreadable.
+        allocate: gives the array that the pictures are written to.
 
     Returns:
         (n, image_size, image_size, 1 or 3) uint8, the numbers of these pictures, and the name and the fault of
@@ -36,7 +50,7 @@ def decode(
         ValueError: more are unreadable than may be (names the first).
     """
     total = len(pictures.labels)
-    images = np.empty((total, image_size, image_size, 1), np.uint8)
+    images: NDArray[np.uint8] | None = None
     read: list[int] = []
     skipped: list[tuple[str, str]] = []
     with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
@@ -45,7 +59,9 @@ def decode(
             if isinstance(result, str):
                 skipped.append((pictures.name_of(number), result))
                 continue
-            images = with_channels(images, result.shape[2])
+            if images is None:
+                images = allocate((total, *result.shape))
+            images = with_channels(images, result.shape[2], filled=len(read), allocate=allocate)
             images[len(read)] = result
             read.append(number)
     if len(skipped) > max_unreadable * total:
@@ -53,6 +69,8 @@ def decode(
             f"at most {max_unreadable:.1%} of the pictures may be unreadable; in {pictures.origin} {len(skipped)} of "
             f"{total} are: {first_faults(skipped)}. Mend or remove them, or raise --max-unreadable"
         )
+    if images is None:
+        images = np.empty((0, image_size, image_size, 1), np.uint8)
     return images[: len(read)], read, skipped
 
 
@@ -105,9 +123,15 @@ def _fitted(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return np.asarray(image).reshape(size, size, -1)
 
 
-def with_channels(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Grey pictures repeated to three channels where that is asked for."""
-    return images if images.shape[3] >= channels else np.repeat(images, channels, axis=3)
+def with_channels(
+    images: NDArray[np.uint8], channels: int, *, filled: int | None = None, allocate: Allocate = in_memory
+) -> NDArray[np.uint8]:
+    """Grey pictures repeated to three channels where that is asked for; of the first `filled` alone, if given."""
+    if images.shape[3] >= channels:
+        return images
+    repeated = allocate((*images.shape[:3], channels))
+    repeated[:filled] = images[:filled]  # numpy repeats the one channel
+    return repeated
 
 
 def first_faults(skipped: list[tuple[str, str]]) -> str:

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from results.trial import Measurement
 from search_spaces import Architecture, cost
 from trainers.data import Data
+from trainers.device_data import DeviceData, on_device
 from trainers.devices import torch_device
 from trainers.network import Network, build_network
 from trainers.recipe import Recipe
 from trainers.step_costs import counted, fitted_prices, left_out_error
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
-from trainers.train import DeviceData, accuracy, on_device, train_epochs
+from trainers.train import accuracy, train_epochs
 
 
 class ProxyTask:

@@ -83,11 +83,13 @@ class Source:
         train: all its pictures but those of `test`.
         test: its own test split; None where it has none.
         fingerprint: content hash: of a file's bytes, or of a folder's relative paths and sizes.
+        stamp: what changes on this machine when a file of a folder is written anew with the same size.
     """
 
     train: Pictures
     test: Pictures | None
     fingerprint: str
+    stamp: str = ""
 
 
 def read_folder(root: Path) -> Source:
@@ -113,11 +115,13 @@ def read_folder(root: Path) -> Source:
     parts = [(train_folder, train_files)]
     if test_folder is not None:
         parts.append((test_folder, {name: files for name, files in _class_files(test_folder).items() if files}))
-    digest = hashlib.blake2b(digest_size=16)
+    digest, newest = hashlib.blake2b(digest_size=16), 0
     for file in (file for _, classes in parts for files in classes.values() for file in files):
-        digest.update(os.fsencode(file.relative_to(root).as_posix()) + b"\t%d\n" % file.stat().st_size)
+        status = file.stat()
+        digest.update(os.fsencode(file.relative_to(root).as_posix()) + b"\t%d\n" % status.st_size)
+        newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
     train, *test = (_folder_pictures(root, folder, classes) for folder, classes in parts)
-    return Source(train, test[0] if test else None, digest.hexdigest())
+    return Source(train, test[0] if test else None, digest.hexdigest(), str(newest))
 
 
 def _split_folders(root: Path) -> tuple[Path, Path | None]:

@@ -5,61 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from trainers.data import Data, Split
+from trainers.device_data import DeviceData, DeviceSplit
 from trainers.recipe import Recipe
-
-
-class DeviceSplit(NamedTuple):
-    """A split on a device.
-
-    Attributes:
-        images: (N, channels, side, side) uint8, stored channels last.
-        labels: (N,) int64.
-    """
-
-    images: Tensor
-    labels: Tensor
-
-
-class DeviceData(NamedTuple):
-    """Training and minival pictures on a device, with the training pictures' statistics.
-
-    Attributes:
-        mean: (1, channels, 1, 1), of pixel values from 0 to 255.
-        std: the same shape; at least 1, for pictures of one colour.
-    """
-
-    train: DeviceSplit
-    minival: DeviceSplit
-    mean: Tensor
-    std: Tensor
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """Pictures as float32 with mean 0 and standard deviation 1 a channel, channels last."""
-        return (images.float() - self.mean) / self.std
-
-
-def on_device(data: Data, device: torch.device) -> DeviceData:
-    """The pictures of training and minival on the device; the test split stays behind."""
-    pixels = data.train.images
-    sample = pixels[:: max(1, len(pixels) // 10_000)].reshape(-1, pixels.shape[3])
-    shape = (1, -1, 1, 1)
-    return DeviceData(
-        _split_on_device(data.train, device),
-        _split_on_device(data.minival, device),
-        torch.tensor(sample.mean(0), dtype=torch.float32, device=device).reshape(shape),
-        torch.tensor(sample.std(0), dtype=torch.float32, device=device).clamp(min=1.0).reshape(shape),
-    )
-
-
-def _split_on_device(split: Split, device: torch.device) -> DeviceSplit:
-    images = torch.tensor(split.images, device=device)  # a copy: shared arrays may be read-only
-    return DeviceSplit(images.permute(0, 3, 1, 2), torch.tensor(split.labels, device=device))
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -113,8 +64,7 @@ def train_epochs(network: nn.Module, data: DeviceData, recipe: Recipe, seed: int
         FloatingPointError: the loss is not finite any more (told at the end of an epoch).
         ValueError: there are fewer training pictures than the batch takes.
     """
-    images, labels = data.train
-    device, count = images.device, len(labels)
+    device, count = data.train.labels.device, len(data.train.labels)
     batches = count // recipe.batch_size
     if not batches:
         raise ValueError(f"batch_size must be at most the {count} training pictures; got {recipe.batch_size}")
@@ -122,12 +72,11 @@ def train_epochs(network: nn.Module, data: DeviceData, recipe: Recipe, seed: int
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(recipe.epochs):
         network.train()
-        order = torch.randperm(count, generator=generator).to(device)
+        order = torch.randperm(count, generator=generator)[: batches * recipe.batch_size]
         total = torch.zeros((), device=device)
-        for batch in range(batches):
-            chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
+        for batch, (images, labels) in enumerate(data.train.batches(order, recipe.batch_size)):
             rate = recipe.learning_rate_at(epoch * batches + batch, recipe.epochs * batches)
-            total += step(data.normalised(images[chosen]), labels[chosen], rate)
+            total += step(data.normalised(images), labels, rate)
         loss = total.item() / batches
         if not math.isfinite(loss):
             raise FloatingPointError(f"the training loss became {loss} in epoch {epoch + 1}")
@@ -139,8 +88,7 @@ def accuracy(network: nn.Module, split: DeviceSplit, data: DeviceData, *, batch_
     """Top-1 accuracy on a split, as a fraction; the network is left in evaluation mode."""
     network.eval()
     correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-    for start in range(0, len(split.labels), batch_size):
-        images, labels = split.images[start : start + batch_size], split.labels[start : start + batch_size]
+    for images, labels in split.batches(torch.arange(len(split.labels)), batch_size):
         with autocast(images.device):
             correct += (network(data.normalised(images)).argmax(1) == labels).sum()
     return correct.item() / len(split.labels)

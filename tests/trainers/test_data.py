@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainers import decode as decode_module
-from trainers.data import DATASETS, Data, Split, choose_minival, load_data
+from trainers.data import Data, Split, choose_minival, load_data
+from trainers.datasets import DATASETS
 
 Array = NDArray[Any]
 
@@ -406,9 +407,7 @@ def test_data_travels_without_a_copy_of_its_arrays(tmp_path: Path) -> None:
     head = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
     assert len(head) < 2000
     assert_same(pickle.loads(head, buffers=buffers).train, data.train)
-    assert sum(len(b.raw()) for b in buffers) == sum(
-        s.images.nbytes + s.labels.nbytes for s in (data.train, data.minival)
-    )
+    assert sum(len(b.raw()) for b in buffers) == 2 * 500 * 8  # labels and rows; the pictures stay in their file
 
 
 def test_importing_loads_no_heavy_library() -> None:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from results.trial import Measurement
 from search_spaces import SPACES, Architecture, cost
 from trainers.data import Data, Split
+from trainers.device_data import on_device
 from trainers.network import build_network
 from trainers.proxy import ProxyTask
 from trainers.recipe import Recipe
 from trainers.timing import StepTime
-from trainers.train import TrainingStep, accuracy, autocast, on_device, train_epochs
+from trainers.train import TrainingStep, accuracy, autocast, train_epochs
 
 CPU = torch.device("cpu")
 SIZE, CLASSES = 12, 4
