@@ -3,8 +3,9 @@
 On CPUs the backward pass of a depthwise convolution on small maps can take most of a network's training step: the
 usual kernels work along the rows of a map, and there is next to nothing in a row of 2 (slow since 2018, pytorch issue
 13716). As shifted multiply-adds over the whole batch it is up to ten times as fast, and a 1x1 convolution of a 1x1 map
-is faster as a matrix product. Which is, depends on the processor, so it is measured. The values are the same but for
-rounding; evaluation, export and GPUs use torch's own.
+is faster as a matrix product; so is, on any map, the weights' gradient of one with few output channels, whose sum over
+all positions the usual kernels hardly vectorise. Which is faster depends on the processor, so it is measured. The
+values are the same but for rounding; evaluation, export and GPUs use torch's own.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 from trainers.choice import is_faster
 
 LONGEST_SIDE = 8
-"""Maps with a longer side are left to torch: its kernels won there on every processor tried."""
+"""On maps with a longer side, shifted multiply-adds and whole products lost on every processor tried."""
 
 Way = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(map, weight, bias) -> the convolved map."""
@@ -32,37 +34,39 @@ class Conv2d(nn.Conv2d):
     """As torch's, with the same state and the same values; see the module for what it does in training."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        name = self._other_way
         usual: Way = super()._conv_forward
-        if name is None or not _worth_asking(input, weight):
+        if not _worth_asking(input, weight):
             return usual(input, weight, bias)
-        other = product if name == "product" else self._shifted
-        case = (name, str(input.dtype), *input.shape, weight.shape[0], *weight.shape[2:], self.stride[0], *self.padding)
-        faster = is_faster(case, lambda: _passes(input, weight, usual, other))
-        return (other if faster else usual)(input, weight, bias)
+        sizes = (str(input.dtype), *input.shape, weight.shape[0], *weight.shape[2:], self.stride[0], *self.padding)
+        for name, other in self._other_ways:
+            if name != "weights" and max(input.shape[2:]) > LONGEST_SIDE:
+                continue
+            if is_faster((name, *sizes), lambda other=other: _passes(input, weight, usual, other)):  # type: ignore[misc]
+                return other(input, weight, bias)
+        return usual(input, weight, bias)
 
     def _shifted(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         y: Tensor = ShiftedDepthwise.apply(x, weight, self.stride[0], self.padding[0])  # type: ignore[no-untyped-call]
         return y
 
     @cached_property
-    def _other_way(self) -> str | None:
-        """Its name, where there is one for a convolution such as this."""
+    def _other_ways(self) -> tuple[tuple[str, Way], ...]:
+        """What to ask for, in this order, with its name; nothing for most convolutions."""
         if isinstance(self.padding, str) or self.padding_mode != "zeros" or self.dilation != (1, 1):
-            return None
+            return ()
         if self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0) and self.groups == 1:
-            return "product"
+            return ("product", product), ("weights", weight_product)
         square = all(a == b for a, b in (self.kernel_size, self.stride, self.padding))
         depthwise = self.groups == self.in_channels == self.out_channels
-        return "shifted" if square and depthwise and self.bias is None else None
+        return (("shifted", self._shifted),) if square and depthwise and self.bias is None else ()
 
 
 def _worth_asking(x: Tensor, weight: Tensor) -> bool:
-    """Whether a small map is trained on a CPU, by torch's eager engine."""
-    small = max(x.shape[2:]) <= LONGEST_SIDE and x.is_contiguous(memory_format=torch.channels_last)
+    """Whether a map is trained on a CPU, by torch's eager engine."""
+    beside = x.is_contiguous(memory_format=torch.channels_last)
     trained = torch.is_grad_enabled() and weight.requires_grad and x.dtype == weight.dtype
     eager = not (torch.compiler.is_compiling() or torch._C._get_tracing_state() or torch.is_autocast_enabled("cpu"))
-    return small and trained and eager and x.device.type == "cpu"
+    return beside and trained and eager and x.device.type == "cpu"
 
 
 def _passes(x: Tensor, weight: Tensor, *ways: Way) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -89,6 +93,35 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         (batch, channels, height, width), channels last.
     """
     return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
+class WeightProduct(torch.autograd.Function):
+    """A 1x1 convolution of stride 1: torch's own, but for the weights' gradient, which is a matrix product."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(batch, in_channels, height, width) to (batch, channels, height, width)."""
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The gradients of the map, the weights and the bias, each where it is asked for."""
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
+        return (
+            conv2d_input(x.shape, weight, gradient) if of_x else None,  # type: ignore[no-untyped-call]
+            (rows.t() @ x.permute(0, 2, 3, 1).flatten(0, 2)).reshape(weight.shape) if of_weight else None,
+            rows.sum(0) if of_bias else None,
+        )
+
+
+def weight_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`WeightProduct` of a map, a weight (channels, in_channels, 1, 1) and a bias (channels,) or None."""
+    y: Tensor = WeightProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return y
 
 
 class ShiftedDepthwise(torch.autograd.Function):

@@ -38,7 +38,7 @@ class TrainingStep:
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             nesterov=recipe.momentum > 0,
-            foreach=True,
+            fused=True,
         )
         self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 

@@ -17,7 +17,7 @@ from search_spaces import PUBLISHED
 from trainers import choice, convolution
 from trainers.cache import cache_folder
 from trainers.choice import Measured, is_faster
-from trainers.convolution import Conv2d, ShiftedDepthwise, product
+from trainers.convolution import Conv2d, ShiftedDepthwise, product, weight_product
 from trainers.network import build_network
 
 
@@ -71,11 +71,12 @@ def test_shifted_is_the_derivative() -> None:
 
 
 @pytest.mark.parametrize("biased", [False, True])
-def test_a_product_has_the_values_and_the_gradients_of_torch(biased: bool) -> None:
-    for height, width in [(1, 1), (2, 3), (4, 4)]:
+@pytest.mark.parametrize("way", [product, weight_product])
+def test_a_product_has_the_values_and_the_gradients_of_torch(way: convolution.Way, biased: bool) -> None:
+    for height, width in [(1, 1), (2, 3), (4, 4), (16, 9)]:
         x, weight = drawn(3, 6, height, width), drawn(5, 6, 1, 1, seed=1)
         bias = torch.randn(5, dtype=torch.float64).requires_grad_() if biased else None
-        expected, found = F.conv2d(x, weight, bias), product(x, weight, bias)
+        expected, found = F.conv2d(x, weight, bias), way(x, weight, bias)
         assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
         assert found.is_contiguous(memory_format=torch.channels_last)
         known = [t for t in (x, weight, bias) if t is not None]
@@ -85,17 +86,26 @@ def test_a_product_has_the_values_and_the_gradients_of_torch(biased: bool) -> No
             assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
+def test_a_weight_product_gives_what_is_asked_for() -> None:
+    weight = drawn(2, 3, 1, 1, seed=1)
+    assert torch.autograd.gradcheck(weight_product, (drawn(2, 3, 4, 2), weight, drawn(1, 2, 1, 1)[0, :, 0, 0]))
+    assert torch.autograd.gradcheck(lambda w: weight_product(drawn(2, 3, 4, 2).detach(), w, None), (weight,))
+    assert torch.autograd.gradcheck(lambda x: weight_product(x, weight.detach(), None), (drawn(2, 3, 4, 2),))
+
+
 def test_a_network_has_the_same_gradients(taken: list[choice.Case], monkeypatch: pytest.MonkeyPatch) -> None:
     def gradients() -> dict[str, Tensor]:
         network = build_network(PUBLISHED["efficientnetv2-b0"], 10, generator=torch.Generator().manual_seed(0))
         network = network.double().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        loss = F.cross_entropy(network(drawn(16, 3, 32, 32).detach()), torch.arange(16) % 10)
+        loss = F.cross_entropy(network(drawn(16, 3, 48, 48).detach()), torch.arange(16) % 10)
         loss.backward()  # type: ignore[no-untyped-call]
         return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
     ours = gradients()
-    assert {case[0] for case in taken} == {"shifted", "product"}
-    assert max(side for case in taken for side in case[4:6] if isinstance(side, int)) <= convolution.LONGEST_SIDE
+    assert {case[0] for case in taken} == {"shifted", "product", "weights"}
+    for case in taken:
+        longest = max(side for side in case[4:6] if isinstance(side, int))
+        assert (longest > convolution.LONGEST_SIDE) == (case[0] == "weights")
     monkeypatch.setattr(convolution, "is_faster", lambda case, ways: False)
     for name, value in gradients().items():
         assert (ours[name] - value).norm() <= 1e-8 * value.norm() + 1e-12, name
@@ -127,7 +137,21 @@ def test_only_training_on_small_maps_asks(taken: list[choice.Case]) -> None:
         other(small)
     assert taken == []
     Conv2d(4, 8, 1)(small)
-    assert [case[0] for case in taken] == ["product"]
+    Conv2d(4, 8, 1)(torch.randn(2, 4, 9, 4).to(memory_format=torch.channels_last))
+    assert [case[0] for case in taken] == ["product", "weights"]
+
+
+def test_a_product_of_weights_is_asked_for_where_a_whole_one_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def only_weights(case: choice.Case, ways: object) -> bool:
+        asked.append(case[0])
+        return case[0] == "weights"
+
+    monkeypatch.setattr(convolution, "is_faster", only_weights)
+    y = Conv2d(4, 8, 1)(torch.randn(2, 4, 4, 4).to(memory_format=torch.channels_last))
+    assert asked == ["product", "weights"]
+    assert y.grad_fn.name() == "WeightProductBackward"
 
 
 def test_it_has_the_state_of_torchs_and_travels(taken: list[choice.Case]) -> None:
