@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nas import __version__
+from nas.cli_devices import calibrate
 from nas.cli_networks import describe, scale
 from nas.show import Format, print_frame
 
@@ -251,6 +252,7 @@ def pareto(
 
 app.command()(describe)
 app.command()(scale)
+app.command()(calibrate)
 
 
 def _objectives_of(configuration: Mapping[str, Any]) -> list[str]:

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nas.controllers import CONTROLLERS, Controller
 from nas.evaluation import Evaluate
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
@@ -18,15 +16,12 @@ from nas.reward import REWARDS, bind
 from search_spaces import SPACES, Architecture, SearchSpace
 
 if TYPE_CHECKING:
-    from trainers.proxy import ProxyTask
+    pass
 
 GP_WARNING = (
     "Optuna's Gaussian process takes seconds a proposal, the more the larger the space; after 100 candidates Optuna's "
     "TPE goes on in its place (`predictor` needs fewer evaluations, and milliseconds)"
 )
-
-TIMED = 24
-"""Networks timed before a search with a limit of step time: three for each price to be found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +91,7 @@ class Search:
         evaluate: the evaluator.
         controller: a fresh one.
         identity: everything that decides the outcome, as plain data; equal searches have equal identities.
-        prices: by which step times are expected; None where none are needed.
+        calibration: by which the proxy expects step times, as plain data; None where there is none.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
     """
@@ -105,16 +100,18 @@ class Search:
     evaluate: Evaluate
     controller: Controller
     identity: dict[str, Any]
-    prices: list[float] | None = None
+    calibration: dict[str, Any] | None = None
     splits: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
 
 
-def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search:
+def build(config: SearchConfig, *, started: bool = False, calibration: Mapping[str, Any] | None = None) -> Search:
     """Build a search from its options.
 
     Args:
-        prices: by which the proxy expects step times, where they were found before; found now where they are needed.
+        started: whether the search is one that was started before, with this `calibration` or without any.
+        calibration: by which the proxy expects step times. A new search takes the one that `nas calibrate` keeps for
+            this device, and makes one where a limit of step time needs it.
 
     Raises:
         ValueError: an option names nothing, or is out of its range.
@@ -129,7 +126,9 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
     make_controller = resolve("controller", config.controller, CONTROLLERS)
     _check_callable("controller", config.controller, make_controller, "space, features, seed")
     image_size = config.image_size or (32 if config.space == "small" else 128)
-    evaluate, task, splits, notes = _evaluator(config, space, image_size, prices)
+    evaluate, task, splits, notes = _evaluator(config, space, image_size)
+    if config.evaluator == "proxy":
+        notes = (*notes, *_with_calibration(evaluate, config, space, started, calibration))
     shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
     if config.controller == "optuna:gp":
         notes = (*notes, GP_WARNING)
@@ -140,17 +139,18 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
         limits=config.limits,
         objectives=tuple(config.objectives),
         step_time=_step_time(evaluate),
+        step_time_is_feature=config.evaluator == "proxy",
         **shape,
     )
     controller = make_controller(space, problem.features, config.seed)
     _check_proposals(config, controller, evaluate)
-    found = getattr(evaluate, "prices", None)
+    known = getattr(evaluate, "calibration", None)
     return Search(
         problem=problem,
         evaluate=evaluate,
         controller=controller,
         identity=_identity(config, problem, task),
-        prices=None if found is None else list(found),
+        calibration=None if known is None else known.to_json(),
         splits=splits,
         notes=notes,
     )
@@ -215,10 +215,10 @@ def _named(text: str) -> str:
 
 
 def _evaluator(
-    config: SearchConfig, space: SearchSpace, image_size: int, prices: Sequence[float] | None
+    config: SearchConfig, space: SearchSpace, image_size: int
 ) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
     if config.evaluator == "proxy":
-        return _proxy(config, space, image_size, prices)
+        return _proxy(config, space, image_size)
     if (recorded := recorded_in(config.evaluator)) is not None:
         return _from_records(*recorded, space)
     names = {"proxy": None, "table:FILE": None, "surrogate:FILE": None}
@@ -270,7 +270,7 @@ def _check_callable(kind: str, text: str, found: Any, arguments: str) -> None:
 
 
 def _proxy(
-    config: SearchConfig, space: SearchSpace, image_size: int, prices: Sequence[float] | None
+    config: SearchConfig, space: SearchSpace, image_size: int
 ) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
     from trainers.data import load_data  # these load torch
     from trainers.proxy import ProxyTask
@@ -292,16 +292,26 @@ def _proxy(
     notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}, {task.describe()['device']}"]
     if data.unreadable:
         notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
-    if "step_time" in config.limits:
-        notes += _with_prices(task, space, prices)
     return task, described, data.sizes, tuple(notes)
 
 
-def _with_prices(task: ProxyTask, space: SearchSpace, prices: Sequence[float] | None) -> list[str]:
-    """Let the proxy know what step times to expect: by given prices, or those of networks drawn and timed now."""
-    if prices is not None:
-        task.prices = tuple(prices)
+def _with_calibration(
+    task: Any, config: SearchConfig, space: SearchSpace, started: bool, given: Mapping[str, Any] | None
+) -> list[str]:
+    """Let the proxy know what step times to expect; tells by what."""
+    from trainers.calibration import Calibration, calibrate, keep, kept_calibration  # loads torch
+
+    if started:
+        task.calibration = None if given is None else Calibration.from_json(given)
         return []
-    rng = np.random.default_rng(0)
-    error = task.calibrate([space.decode(space.sample(rng)) for _ in range(TIMED)])
-    return [f"step times are expected from {TIMED} timed networks; each was {error:.1%} off by the others (mean)"]
+    size, recipe, device = task.data.image_size, task.recipe, config.device
+    task.calibration = kept_calibration(space, size, recipe, device=device)
+    if task.calibration is None and "step_time" in config.limits:
+        classes, channels = len(task.data.class_names), task.data.in_channels
+        found = calibrate(space, size, recipe, num_classes=classes, in_channels=channels, device=device)
+        task.calibration = found
+        keep(found)
+    if task.calibration is None:
+        return []
+    known = task.calibration
+    return [f"step times are expected from {len(known.blocks)} blocks timed on {known.about['device']}"]

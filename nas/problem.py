@@ -36,6 +36,7 @@ class Problem:
         limits: the most `params`, `macs`, `activations` or `step_time` (over the anchor's) that a network may have.
         objectives: of whose trade-offs the front is kept, among `OBJECTIVES`.
         step_time: what a network's step time over the anchor's is expected to be, before it is trained.
+        step_time_is_feature: whether controllers are told it with the closed forms; it must be cheap then.
 
     Raises:
         ValueError: an unknown limit, one that is not positive, a limit of step time that nothing can tell before
@@ -50,6 +51,7 @@ class Problem:
     limits: Mapping[str, float] = field(default_factory=dict)
     objectives: tuple[str, ...] = ("accuracy", "step_time", "params")
     step_time: Callable[[Architecture], float] | None = None
+    step_time_is_feature: bool = False
 
     def __post_init__(self) -> None:
         for name, limit in self.limits.items():
@@ -126,10 +128,14 @@ class ClosedForm:
         self.objectives = problem.objectives
 
     def __call__(self, genotype: Genotype) -> NDArray[np.float64]:
-        """Log params, log macs, log activations and the number of layers."""
-        architecture = self._problem.space.decode(genotype)
+        """Log params, log macs, log activations, layers; and log step time where the problem has it told."""
+        problem = self._problem
+        architecture = problem.space.decode(genotype)
         layers = sum(stage.layers for stage in architecture.stages)
-        return np.array([*(math.log(value) for value in self._problem.cost(architecture)), layers], dtype=np.float64)
+        known = [*(math.log(value) for value in problem.cost(architecture)), layers]
+        if problem.step_time_is_feature and problem.step_time is not None:
+            known.append(math.log(problem.step_time(architecture)))
+        return np.array(known, dtype=np.float64)
 
     def feasible(self, genotype: Genotype) -> bool:
         """Whether the network is within all limits."""

@@ -71,7 +71,7 @@ def start(config: SearchConfig, folder: Path) -> tuple[Search, TrialStore]:
         "columns": columns,
         "options": asdict(config),
         "identity": search.identity,
-        "prices": search.prices,
+        "calibration": search.calibration,
     }
     return search, TrialStore.create(folder, configuration)
 
@@ -88,7 +88,8 @@ def reopen(folder: Path, changes: Mapping[str, Any]) -> tuple[Search, TrialStore
     store = TrialStore.open(folder, writing=True)
     try:
         options = {**store.configuration["options"], **changes}
-        search = build(SearchConfig(**options).with_absolute_paths(), store.configuration.get("prices"))
+        config = SearchConfig(**options).with_absolute_paths()
+        search = build(config, started=True, calibration=store.configuration.get("calibration"))
         found = differences(search.identity, store.configuration["identity"])
         if found:
             listed = "\n  ".join(found)

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import torch
 
 from trainers.cache import cache_folder
+from trainers.devices import processor_name
 
 MARGIN = 1.1
 """As many times as fast as the usual way the other must be to be taken: one measurement is not the last word."""
@@ -78,17 +78,9 @@ class Measured:
 
 @functools.cache
 def _measured(threads: int) -> Measured:
-    machine = [_processor(), torch.backends.cpu.get_cpu_capability(), torch.__version__, threads]
+    machine = [processor_name(), torch.backends.cpu.get_cpu_capability(), torch.__version__, threads]
     name = hashlib.blake2b(json.dumps(machine).encode(), digest_size=8).hexdigest()
     return Measured(cache_folder() / "faster" / f"{name}.jsonl")
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _seconds(usual: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from results.trial import Measurement
 from search_spaces import Architecture, cost
+from trainers.calibration import Calibration
 from trainers.data import Data
 from trainers.device_data import DeviceData, on_device
-from trainers.devices import torch_device
+from trainers.devices import device_name, torch_device
 from trainers.network import Network, build_network
 from trainers.recipe import Recipe
-from trainers.step_costs import counted, fitted_prices, left_out_error
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
 from trainers.train import accuracy, train_epochs
@@ -42,7 +40,7 @@ class ProxyTask:
         device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
 
     Attributes:
-        prices: of `step_costs.COSTS` on this device, for `expected_step_time`; None until they are known.
+        calibration: of this device, for `expected_step_time`; None until it is set.
 
     Raises:
         ValueError: the device is unknown or not there, or the batch exceeds the training pictures.
@@ -55,7 +53,7 @@ class ProxyTask:
                 f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"
             )
         self.data, self.recipe, self.anchor, self.device = data, recipe, anchor, device
-        self.prices: tuple[float, ...] | None = None
+        self.calibration: Calibration | None = None
         self._on_device: DeviceData | None = None
         self._timer: StepTimer | None = None
 
@@ -111,32 +109,17 @@ class ProxyTask:
     @property
     def has_step_time(self) -> bool:
         """Whether `expected_step_time` can be told."""
-        return self.prices is not None
-
-    def calibrate(self, architectures: Sequence[Architecture]) -> float:
-        """Time some networks, and set the prices by which `expected_step_time` tells others'.
-
-        Returns:
-            the mean relative error at each of them of prices fitted on the others.
-        """
-        costs = np.array([self._costs(architecture) for architecture in architectures])
-        times = [self.time_step(architecture).ratio for architecture in architectures]
-        self.prices = tuple(fitted_prices(costs, times).tolist())
-        return left_out_error(costs, times)
+        return self.calibration is not None
 
     def expected_step_time(self, architecture: Architecture) -> float:
-        """The step time over the anchor's, as the prices have it.
+        """The step time over the anchor's, as the calibration has it.
 
         Raises:
-            ValueError: there are no prices yet.
+            ValueError: there is no calibration.
         """
-        if self.prices is None:
-            raise ValueError("step times are expected by prices; there are none yet: call calibrate first")
-        return float(self._costs(architecture) @ np.array(self.prices))
-
-    def _costs(self, architecture: Architecture) -> NDArray[np.float64]:
-        shape = {"num_classes": len(self.data.class_names), "in_channels": self.data.in_channels}
-        return counted(architecture, self.data.image_size, **shape)
+        if self.calibration is None:
+            raise ValueError("step times are expected by a calibration; there is none yet: set one (`calibrate`)")
+        return self.calibration(architecture, num_classes=len(self.data.class_names), in_channels=self.data.in_channels)
 
     def _build(self, architecture: Architecture, seed: int) -> Network:
         generator = torch.Generator().manual_seed(seed)
@@ -165,6 +148,6 @@ class ProxyTask:
             peak_memory_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
             train_time_s=train_time_s,
             batch_size=self.recipe.batch_size,
-            device=torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
+            device=device_name(device),
             host=platform.node(),
         )

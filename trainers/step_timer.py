@@ -47,6 +47,7 @@ class RandomStep:
         images = torch.randn(recipe.batch_size, in_channels, image_size, image_size, generator=generator)
         labels = torch.randint(num_classes, (recipe.batch_size,), generator=generator)
         self.network, self._step = network, TrainingStep(network, recipe, device)
+        self.optimizer = self._step.optimizer
         self._images = images.to(device, memory_format=torch.channels_last)
         self._labels = labels.to(device)
 

@@ -33,7 +33,7 @@ class TrainingStep:
         self._network, self._device = network, device
         decayed = [p for p in network.parameters() if p.ndim > 1]
         kept = [p for p in network.parameters() if p.ndim <= 1]  # batch norm and biases are not decayed
-        self._optimizer = torch.optim.SGD(
+        self.optimizer = torch.optim.SGD(
             [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}],
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
@@ -44,13 +44,13 @@ class TrainingStep:
 
     def __call__(self, images: Tensor, labels: Tensor, learning_rate: float) -> Tensor:
         """Train on one batch; gives the loss, on the device, so that nothing waits for it."""
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with autocast(self._device):
             loss: Tensor = self._loss(self._network(images).float(), labels)
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        self.optimizer.step()
         return loss.detach()
 
 

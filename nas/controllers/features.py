@@ -20,7 +20,7 @@ class Features(Protocol):
     objectives: tuple[str, ...]
 
     def __call__(self, genotype: Genotype) -> NDArray[np.float64]:
-        """Log params, log macs, log activations, layers."""
+        """Log params, log macs, log activations, layers; and log step time where it is expected before training."""
 
     def feasible(self, genotype: Genotype) -> bool:
         """Whether it is within the search's limits."""

@@ -7,9 +7,11 @@ import csv
 import datetime
 import io
 import json
+import math
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -309,25 +311,32 @@ def test_a_limit_of_step_time_keeps_slow_networks_from_training(search: Callable
     )
 
 
-def test_the_proxy_expects_step_times_from_networks_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainers.proxy import ProxyTask
-    from trainers.timing import StepTime
+def test_the_proxy_expects_step_times_from_blocks_timed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from trainers import calibration
 
-    timed: list[Architecture] = []
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibration, "NETWORKS_A_BLOCK", 1)
+    timed = []
+    time_blocks = calibration.time_blocks
 
-    def fake(task: ProxyTask, architecture: Architecture) -> StepTime:
-        timed.append(architecture)
-        ratio = cost(architecture, 32, num_classes=10, in_channels=1).macs / 5e6
-        return StepTime(ratio, ratio, ratio, 1.0, 1.0)
+    def counted(*arguments: Any) -> Any:
+        timed.append(1)
+        return time_blocks(*arguments)
 
-    monkeypatch.setattr(ProxyTask, "time_step", fake)
+    monkeypatch.setattr(calibration, "time_blocks", counted)
     options = ["--image-size", 8, "--epochs", 1, "--minival", 3000, "--max-step-time", 0.8, "--workers", 1]
     outcome = run("search", *options, "--budget", 2, "--out", "run", "--format", "json")
     assert outcome.data["trials"] == 2
-    assert "step times are expected from 24 timed networks; each was" in outcome.err
-    assert len(timed) == 24 + 2
+    assert re.search(r"step times are expected from \d+ blocks timed on ", outcome.err)
+    assert timed
+    timed.clear()
+    shutil.rmtree(tmp_path / "cache" / "calibrations")
     assert run("resume", "run", "--budget", 3, "--format", "json").data["trials"] == 3
-    assert len(timed) == 24 + 3, "the prices are the run's"
+    assert not timed, "the calibration is the run's"
+    frame = TrialStore.open(Path("run")).frame()
+    assert all(len(features) == 5 for features in frame["features"])
+    complete = frame[frame["state"] == "complete"]
+    assert all(math.exp(features[4]) <= 0.8 for features in complete["features"])
 
 
 def test_the_random_arm_is_compared_and_leaders_are_confirmed(search: Callable[..., Outcome]) -> None:
@@ -796,7 +805,7 @@ def test_a_broken_json_file_is_one_clear_line() -> None:
 
 def test_every_command_and_every_option_has_a_help_text() -> None:
     group: Any = typer.main.get_command(app)
-    assert set(group.commands) == {"search", "resume", "trials", "pareto", "describe", "scale"}
+    assert set(group.commands) == {"search", "resume", "trials", "pareto", "describe", "scale", "calibrate"}
     lacking = [name for name, command in group.commands.items() if not command.help]
     for command in (group, *group.commands.values()):
         lacking += [f"{command.name} {parameter.name}" for parameter in command.params if not parameter.help]

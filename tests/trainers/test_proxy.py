@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from results.trial import Measurement
-from search_spaces import SPACES, Architecture, cost
+from search_spaces import Architecture, cost
+from trainers.block_times import Block
+from trainers.calibration import Calibration, Timed
 from trainers.data import Data, Split
 from trainers.device_data import on_device
 from trainers.network import build_network
@@ -275,7 +277,7 @@ def test_the_loss_falls_and_the_order_is_the_seed_s() -> None:
 def test_weight_decay_is_for_weights_of_convolutions_and_classifier_alone() -> None:
     network = build_network(SMALL, CLASSES, 1)
     step = TrainingStep(network, replace(QUICK, weight_decay=0.5), CPU)
-    groups = step._optimizer.param_groups
+    groups = step.optimizer.param_groups
     decayed = {id(p) for group in groups if group["weight_decay"] == 0.5 for p in group["params"]}
     kept = {id(p) for group in groups if group["weight_decay"] == 0.0 for p in group["params"]}
     expected = {
@@ -333,17 +335,14 @@ def test_on_a_gpu() -> None:
     assert b"torch" not in pickle.dumps(task)
 
 
-def test_step_times_are_expected_once_some_networks_were_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_times_are_expected_by_a_calibration() -> None:
     task = ProxyTask(made(), Recipe(epochs=1, batch_size=64), SMALL)
     assert not task.has_step_time
-    with pytest.raises(ValueError, match="there are none yet: call calibrate first"):
+    with pytest.raises(ValueError, match="there is none yet"):
         task.expected_step_time(SMALL)
-    space, rng = SPACES["small"], np.random.default_rng(0)
-    drawn = [space.decode(space.sample(rng)) for _ in range(20)]
-    known = {a: cost(a, SIZE, num_classes=CLASSES, in_channels=1).macs / 1e6 for a in drawn}
-    monkeypatch.setattr(task, "time_step", lambda a: StepTime(known[a], known[a], known[a], 1.0, 1.0))
-    assert task.calibrate(drawn) < 0.02
+    block = Block("stem", 1, 8, SIZE)
+    task.calibration = Calibration({"image_size": SIZE}, 0.1, {block: Timed(0.5, 0.4, 0.6, 3)}, (0.25, 0.0), 1.0)
     assert task.has_step_time
-    assert task.expected_step_time(drawn[0]) == pytest.approx(known[drawn[0]], rel=0.02)
-    monkeypatch.undo()
-    assert pickle.loads(pickle.dumps(task)).prices == task.prices, "so that workers have them too"
+    assert task.expected_step_time(SMALL) > 0.75
+    received = pickle.loads(pickle.dumps(task))
+    assert received.expected_step_time(SMALL) == task.expected_step_time(SMALL), "so that workers have it too"

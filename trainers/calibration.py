@@ -1,0 +1,323 @@
+"""`Calibration`: what a training step of any network of a space takes on this device, from the times of its blocks.
+
+A step's time is nearly the sum of what its blocks take in a network (`block_times`), and a space has few different
+blocks: an op with its kernel, expansion and squeeze-excite, at a stage, as a first or a repeated layer. Such a table
+gave inference times within 1 % (Accel-NASBench, arXiv 2404.08005, has the networks); this one is of training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from search_spaces import Architecture, SearchSpace, Stage, part_costs
+from trainers.block_times import Block, blocks_of, time_blocks
+from trainers.cache import cache_folder
+from trainers.devices import device_name, torch_device
+from trainers.recipe import Recipe
+from trainers.step_timer import RandomStep, one_thread
+
+VERSION = 1
+"""Of what is kept in a file."""
+
+TIME_LIMIT_S = 100.0
+"""How long the timing may take by default; large networks on a CPU take longer than that to time once each."""
+
+DRAWN = 64
+"""Networks of which the one with the most blocks that were seldom timed is timed next."""
+
+NETWORKS_A_BLOCK = 3
+"""In how many networks each block is timed."""
+
+STEPS = 5
+"""Timed of each network, each between two of the anchor's."""
+
+
+class Timed(NamedTuple):
+    """A block's share of a training step, over the whole step of the anchor.
+
+    Attributes:
+        ratio: the median over the networks in which it was timed.
+        low: the least of them.
+        high: the greatest.
+        networks: how many they were.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    networks: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Expected step times of a space's networks; call it with one.
+
+    Args:
+        about: what was timed: space, anchor, image_size, batch_size, device, torch.
+        anchor_s: the anchor's step time, in seconds.
+        blocks: those that were timed.
+        optimizer: the optimiser's step over the anchor's whole step: for itself, and for a million parameters.
+        took_s: how long the timing took.
+    """
+
+    about: Mapping[str, Any]
+    anchor_s: float
+    blocks: Mapping[Block, Timed]
+    optimizer: tuple[float, float]
+    took_s: float
+
+    def __call__(self, architecture: Architecture, *, num_classes: int = 1000, in_channels: int = 3) -> float:
+        """The step time over the anchor's, as the sum of what its parts take.
+
+        A block that was not timed is judged by the multiply-adds and activations of those of its kind that were.
+        """
+        size = self.about["image_size"]
+        shape = {"num_classes": num_classes, "in_channels": in_channels}
+        params = sum(part.cost.params for part in part_costs(architecture, size, **shape))
+        total = self.optimizer[0] + self.optimizer[1] * params / 1e6
+        return total + sum(self._ratio(block) for block in blocks_of(architecture, size, **shape))
+
+    def _ratio(self, block: Block) -> float:
+        if block not in self._known:
+            self._known[block] = float(_costs(block) @ self._prices[block.part if block.part in self._prices else ""])
+        return self._known[block]
+
+    @cached_property
+    def _known(self) -> dict[Block, float]:
+        return {block: timed.ratio for block, timed in self.blocks.items()}
+
+    @cached_property
+    def _prices(self) -> dict[str, NDArray[np.float64]]:
+        """By part, and of all blocks together: the price of a block as such, of its multiply-adds, its activations."""
+        kinds = {"": list(self.blocks)}
+        for block in self.blocks:
+            kinds.setdefault(block.part, []).append(block)
+        return {kind: _fitted([(_costs(b), self.blocks[b].ratio) for b in blocks]) for kind, blocks in kinds.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` makes an equal calibration of it."""
+        blocks = [{**block._asdict(), **timed._asdict()} for block, timed in self.blocks.items()]
+        return {
+            "version": VERSION,
+            **asdict(replace(self, blocks={})),
+            "optimizer": list(self.optimizer),
+            "blocks": blocks,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Calibration:
+        """Of what `to_json` gave.
+
+        Raises:
+            ValueError: it is of another version, or not a calibration.
+        """
+        try:
+            if data["version"] != VERSION:
+                raise ValueError(f"it has version {data['version']}, this release reads {VERSION}")
+            blocks = {
+                Block(*(row[n] for n in Block._fields)): Timed(*(row[n] for n in Timed._fields))
+                for row in data["blocks"]
+            }
+            step, params = data["optimizer"]
+            return cls(dict(data["about"]), data["anchor_s"], blocks, (step, params), data["took_s"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a calibration that can be read ({error}); calibrate anew: nas calibrate") from error
+
+
+def kept_calibration(space: SearchSpace, image_size: int, recipe: Recipe, *, device: str) -> Calibration | None:
+    """The calibration of this device in the user's cache; None where there is none that can be read."""
+    about = _about(space, image_size, recipe, torch_device(device))
+    try:
+        found = Calibration.from_json(json.loads(_path(about).read_text()))
+    except (OSError, ValueError):
+        return None
+    return found if dict(found.about) == about else None
+
+
+def keep(calibration: Calibration) -> Path:
+    """Put a calibration into the user's cache, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = _path(calibration.about)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(calibration.to_json()))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def calibrate(
+    space: SearchSpace,
+    image_size: int,
+    recipe: Recipe,
+    *,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    device: str = "auto",
+    time_limit_s: float = TIME_LIMIT_S,
+) -> Calibration:
+    """Time the blocks of a space in networks drawn from it, which are cut to two layers a stage.
+
+    Args:
+        space: its backbone is the anchor.
+        image_size: side of the pictures, in pixels.
+        recipe: its batch size, optimiser and loss.
+        num_classes: width of the classifiers.
+        in_channels: channels of a picture.
+        device: `"cpu"` (one thread), `"cuda"`, or `"auto"` for a GPU where there is one.
+        time_limit_s: no network is begun after this; blocks not timed by then are judged by others.
+
+    Raises:
+        ValueError: the device is unknown or not there, or the time does not suffice for one network.
+        torch.OutOfMemoryError: the device's memory did not suffice.
+    """
+    where, begun = torch_device(device), time.monotonic()
+
+    def make(architecture: Architecture) -> RandomStep:
+        return RandomStep(
+            architecture, image_size, recipe, num_classes=num_classes, in_channels=in_channels, device=where
+        )
+
+    times: dict[Block, list[float]] = defaultdict(list)
+    optimizers: list[tuple[float, float]] = []
+    anchors: list[float] = []
+    with one_thread() if where.type == "cpu" else nullcontext():
+        anchor = _warmed(make(space.backbone))
+        for architecture, blocks in _designs(space, image_size, num_classes, in_channels):
+            step = _warmed(make(architecture))
+            anchor_s, ratios, optimizer = _timed_beside(step, anchor, where)
+            for block, ratio in _by_block(blocks, ratios).items():
+                times[block].append(ratio)
+            optimizers.append((sum(p.numel() for p in step.network.parameters()) / 1e6, optimizer))
+            anchors.append(anchor_s)
+            if time.monotonic() - begun > time_limit_s:
+                break
+    params, taken = np.array(optimizers).T
+    prices, _ = nnls(np.stack([np.ones_like(params), params], axis=1), taken)
+    return Calibration(
+        _about(space, image_size, recipe, where),
+        float(np.median(anchors)),
+        {block: Timed(float(np.median(v)), min(v), max(v), len(v)) for block, v in times.items()},
+        (float(prices[0]), float(prices[1])),
+        time.monotonic() - begun,
+    )
+
+
+def _warmed(step: RandomStep) -> RandomStep:
+    for _ in range(3):
+        step()
+    return step
+
+
+def _timed_beside(
+    step: RandomStep, anchor: RandomStep, device: torch.device
+) -> tuple[float, NDArray[np.float64], float]:
+    """The anchor's step in seconds; over it, the medians of the step's parts and of its optimiser."""
+    parts, anchors = [], [_seconds(anchor, device)]
+    for _ in range(STEPS):
+        found = time_blocks(step, device)
+        parts.append([*found.blocks, found.optimizer])
+        anchors.append(_seconds(anchor, device))
+    around = (np.array(anchors[1:]) + np.array(anchors[:-1])) / 2
+    ratios = np.median(np.array(parts) / around[:, None], axis=0)
+    return float(np.median(anchors)), ratios[:-1], float(ratios[-1])
+
+
+def _seconds(step: RandomStep, device: torch.device) -> float:
+    begun = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def _by_block(blocks: Sequence[Block], ratios: NDArray[np.float64]) -> dict[Block, float]:
+    """The mean over the places where a network has a block."""
+    found: dict[Block, list[float]] = defaultdict(list)
+    for block, ratio in zip(blocks, ratios, strict=True):
+        found[block].append(float(ratio))
+    return {block: sum(values) / len(values) for block, values in found.items()}
+
+
+def _designs(
+    space: SearchSpace, image_size: int, num_classes: int, in_channels: int
+) -> Iterator[tuple[Architecture, list[Block]]]:
+    """Networks to time with their blocks, until each block of those drawn is in enough of them."""
+    rng = np.random.default_rng(0)
+    shape = {"num_classes": num_classes, "in_channels": in_channels}
+
+    def drawn() -> tuple[Architecture, list[Block]]:
+        whole = space.decode(space.sample(rng))
+        stages = tuple(replace(stage, layers=min(2, stage.layers)) for stage in whole.stages)
+        architecture = replace(whole, stages=stages)
+        return architecture, blocks_of(architecture, image_size, **shape)
+
+    seen: dict[Block, int] = defaultdict(int)
+
+    def wanted(design: tuple[Architecture, list[Block]]) -> int:
+        return sum(max(0, NETWORKS_A_BLOCK - seen[block]) for block in set(design[1]))
+
+    while True:
+        pool = [drawn() for _ in range(DRAWN)]
+        best = max(pool, key=wanted)
+        if not wanted(best):
+            return
+        for block in set(best[1]):
+            seen[block] += 1
+        yield best
+
+
+def _costs(block: Block) -> NDArray[np.float64]:
+    """1, millions of multiply-adds, and thousands of activations of the block, for one picture."""
+    if block.kernel:
+        kind = (block.kernel, block.stride, block.expand_ratio, block.channels, 1, block.se_ratio, block.group_width)
+        alone = Architecture(block.in_channels, (Stage(block.part, *kind),), 0)
+        known = part_costs(alone, 2 * block.side)[1].cost  # behind a stem, which halves the picture
+        return np.array([1.0, known.macs / 1e6, known.activations / 1e3])
+    window, side = {"stem": (9, -(-block.side // 2)), "head": (1, block.side)}.get(block.part, (1, 1))
+    activations = block.channels * side**2
+    return np.array([1.0, window * block.in_channels * activations / 1e6, activations / 1e3])
+
+
+def _fitted(rows: Sequence[tuple[NDArray[np.float64], float]]) -> NDArray[np.float64]:
+    """Prices, none negative, with the least relative errors."""
+    costs, ratios = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    prices, _ = nnls(costs / ratios[:, None], np.ones(len(rows)))
+    return np.asarray(prices)
+
+
+def _about(space: SearchSpace, image_size: int, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    return {
+        "space": space.name,
+        "choices": hashlib.blake2b(json.dumps(space.to_json(), sort_keys=True).encode(), digest_size=8).hexdigest(),
+        "anchor": str(space.backbone),
+        "image_size": image_size,
+        "batch_size": recipe.batch_size,
+        "device": device_name(device),
+        "torch": torch.__version__,
+    }
+
+
+def _path(about: Mapping[str, Any]) -> Path:
+    name = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12).hexdigest()
+    return cache_folder() / "calibrations" / f"{name}.json"
