@@ -12,9 +12,9 @@ from torch import Tensor
 
 def autocontrast(pixels: Tensor) -> Tensor:
     """Each channel of each picture stretched so that its darkest value is 0 and its brightest 255."""
-    low = pixels.amin((1, 2), keepdim=True).double()  # Pillow computes in double precision
+    low = pixels.amin((1, 2), keepdim=True).double()  # Pillow computes in double precision, in these steps
     high = pixels.amax((1, 2), keepdim=True).double()
-    scale = 255.0 / (high - low).clamp(min=1.0)
+    scale = torch.full_like(low, 255.0) / (high - low).clamp(min=1.0)  # 255.0 / x would be 255.0 * (1 / x)
     stretched = (pixels.double() * scale + -low * scale).clamp(0.0, 255.0).to(torch.uint8)
     return torch.where(high > low, stretched, pixels)
 
