@@ -107,17 +107,19 @@ def mixed(
             f"got {tuple(targets.shape)} of {targets.dtype}"
         )
     _check_generator(images, generator)
-    if not augmentation.mixup and not augmentation.cutmix:
+    if not len(images) or not (augmentation.mixup or augmentation.cutmix):
         return images, targets
     half = 0 if not augmentation.mixup else len(images) // 2 if augmentation.cutmix else len(images)
+    if half == len(images):
+        return _mixup(images, targets, augmentation.mixup, generator)
+    if not half:
+        return _cutmix(images, targets, augmentation.cutmix, generator)
     first = _mixup(images[:half], targets[:half], augmentation.mixup, generator)
     second = _cutmix(images[half:], targets[half:], augmentation.cutmix, generator)
     return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])
 
 
 def _mixup(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    if not len(images):
-        return images, targets
     drawn = _symmetric_beta(len(images), alpha, generator)
     own = torch.maximum(drawn, 1 - drawn)
     of_image, of_target = own.to(images.dtype)[:, None, None, None], own.to(targets.dtype)[:, None]
@@ -125,8 +127,6 @@ def _mixup(images: Tensor, targets: Tensor, alpha: float, generator: torch.Gener
 
 
 def _cutmix(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    if not len(images):
-        return images, targets
     height, width = images.shape[2:]
     side = (1 - _symmetric_beta(len(images), alpha, generator)).sqrt()
     chance = torch.rand((len(images), 2), generator=generator, device=images.device)
