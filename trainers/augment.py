@@ -127,12 +127,13 @@ def _mixup(images: Tensor, targets: Tensor, alpha: float, generator: torch.Gener
 
 
 def _cutmix(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    height, width = images.shape[2:]
+    channels, height, width = images.shape[1:]
     side = (1 - _symmetric_beta(len(images), alpha, generator)).sqrt()
     chance = torch.rand((len(images), 2), generator=generator, device=images.device)
     rows = _inside(height, chance[:, :1], side[:, None])
     columns = _inside(width, chance[:, 1:], side[:, None])
-    pasted = (rows[:, :, None] & columns[:, None])[:, None]
+    pasted = rows[:, :, None] & columns.repeat_interleave(channels, 1)[:, None]  # dense where images are channels last
+    pasted = pasted.view(-1, height, width, channels).permute(0, 3, 1, 2)
     area = (rows.sum(1) * columns.sum(1)).to(targets.dtype) / (height * width)  # of what is inside the picture
     return torch.where(pasted, images.flip(0), images), torch.lerp(targets, targets.flip(0), area[:, None])
 
@@ -155,7 +156,7 @@ def _symmetric_beta(number: int, alpha: float, generator: torch.Generator) -> Te
     power, cosine = torch.pow(u, 1 / alpha), torch.cos(2 * math.pi * v)
     rest = 1 - power
     drawn: Tensor = (1 + cosine * rest.sqrt() / (power + rest * cosine**2).sqrt()) / 2
-    return drawn.clamp(0.0, 1.0)  # rounding
+    return drawn
 
 
 def _check_generator(images: Tensor, generator: torch.Generator) -> None:

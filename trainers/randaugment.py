@@ -76,11 +76,12 @@ def cut_out(pixels: Tensor, size: int, chance: Tensor) -> Tensor:
         size: side of the square, in pixels.
         chance: (N, 2), uniform in [0, 1): where the centres are.
     """
-    height, width = pixels.shape[1:3]
+    height, width, channels = pixels.shape[1:]
     rows = torch.arange(height, device=pixels.device) - (chance[:, :1] * height).floor() + size // 2
     columns = torch.arange(width, device=pixels.device) - (chance[:, 1:] * width).floor() + size // 2
-    inside = ((rows >= 0) & (rows < size))[:, :, None] & ((columns >= 0) & (columns < size))[:, None]
-    return pixels.masked_fill(inside[..., None], FILL)
+    across = ((columns >= 0) & (columns < size)).repeat_interleave(channels, 1)
+    inside = ((rows >= 0) & (rows < size))[:, :, None] & across[:, None]
+    return pixels.masked_fill(inside.view_as(pixels), FILL)
 
 
 def rotate(pixels: Tensor, degrees: float, sign: Tensor) -> Tensor:
