@@ -70,6 +70,10 @@ _TestData = typer.Option(help="The test split, where it came separately. It is c
 _ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default: 32 in the small space, else 128.")
 _Epochs = typer.Option(min=1, help="Epochs of each candidate. Default: 7,000 pictures' worth, from 2 to 10.")
 _BatchSize = typer.Option(min=1, help="Pictures in a training step.")
+_Augment = typer.Option(
+    help="Vary the training pictures: of crop, flip, randaugment, cutout, mixup, cutmix, with strengths where wanted, as "
+    "in crop,flip,randaugment:10. Digits may not be flipped."
+)
 _Minival = typer.Option(min=1, help="Training pictures held out for the reward. Default: 2 %, at least 500.")
 _CacheLimit = typer.Option(min=0, help="GB of decoded pictures kept on disk for later runs; 0: in memory.")
 _Device = typer.Option(help="auto, cpu or cuda.")
@@ -99,6 +103,7 @@ def search(
     image_size: Annotated[int | None, _ImageSize] = None,
     epochs: Annotated[int | None, _Epochs] = None,
     batch_size: Annotated[int | None, _BatchSize] = None,
+    augment: Annotated[str, _Augment] = "none",
     minival: Annotated[int | None, _Minival] = None,
     max_unreadable: Annotated[float, typer.Option(help="Share of pictures that may be unreadable.")] = 0.01,
     cache_limit: Annotated[float, _CacheLimit] = 100.0,
@@ -138,6 +143,7 @@ def search(
         image_size=image_size,
         epochs=epochs,
         batch_size=batch_size,
+        augment=augment,
         minival=minival,
         max_unreadable=max_unreadable,
         cache_limit_gb=cache_limit,

@@ -40,6 +40,7 @@ class SearchConfig:
         image_size: side of the pictures, in pixels; None is 32 in the small space and 128 elsewhere.
         epochs: of each candidate's training; None is 7,000 pictures' worth, from 2 to 10.
         batch_size: pictures in a training step; None is the recipe's own.
+        augment: how training pictures are varied, such as `crop,flip`; see `trainers.augmentation.Augmentation`.
         minival: pictures of the minival; None is 2 % of the training pictures, at least 500.
         max_unreadable: the share of pictures that may be unreadable.
         cache_limit_gb: what decoded pictures may take on the disk; it decides nothing, and may be another on resume.
@@ -60,6 +61,7 @@ class SearchConfig:
     image_size: int | None = None
     epochs: int | None = None
     batch_size: int | None = None
+    augment: str = "none"
     minival: int | None = None
     max_unreadable: float = 0.01
     cache_limit_gb: float = 100.0
@@ -272,10 +274,12 @@ def _check_callable(kind: str, text: str, found: Any, arguments: str) -> None:
 def _proxy(
     config: SearchConfig, space: SearchSpace, image_size: int
 ) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
+    from trainers.augmentation import Augmentation
     from trainers.data import load_data  # these load torch
     from trainers.proxy import ProxyTask
     from trainers.recipe import Recipe, brief_epochs
 
+    varied = Augmentation.parse(config.augment)
     data = load_data(
         config.data,
         test_source=config.test_data,
@@ -286,10 +290,12 @@ def _proxy(
         cache_limit_gb=config.cache_limit_gb,
     )
     chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
-    recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None})
+    recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None}, augmentation=varied)
     task = ProxyTask(data, recipe, space.backbone, device=config.device)
     described = {**task.describe(), "num_classes": len(data.class_names), "in_channels": data.in_channels}
-    notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}, {task.describe()['device']}"]
+    varying = "" if str(varied) == "none" else f", {varied}"
+    where = described["device"]
+    notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}{varying}, {where}"]
     if data.unreadable:
         notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
     return task, described, data.sizes, tuple(notes)

@@ -77,12 +77,14 @@ class DeviceData(NamedTuple):
     Attributes:
         mean: (1, channels, 1, 1), of pixel values from 0 to 255.
         std: the same shape; at least 1, for pictures of one colour.
+        num_classes: of the labels.
     """
 
     train: DeviceSplit
     minival: DeviceSplit
     mean: Tensor
     std: Tensor
+    num_classes: int
 
     def normalised(self, images: Tensor) -> Tensor:
         """Pictures as float32 with mean 0 and standard deviation 1 a channel, channels last."""
@@ -106,6 +108,7 @@ def on_device(data: Data, device: torch.device, *, memory_share: float = MEMORY_
         minival,
         pixels.mean(0).float().to(device).reshape(shape),
         pixels.std(0, correction=0).float().to(device).clamp(min=1.0).reshape(shape),
+        len(data.class_names),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -66,7 +65,7 @@ class ProxyTask:
             "data": self.data.fingerprint,
             "pictures": self.data.sizes,
             "image_size": self.data.image_size,
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.describe(),
             "anchor": str(self.anchor),
             "device": torch_device(self.device).type,
         }

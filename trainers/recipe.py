@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from trainers.augmentation import Augmentation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,7 @@ class Recipe:
         weight_decay: L2, on the weights of convolutions and classifier alone.
         warmup_share: part of all steps in which the learning rate rises.
         label_smoothing: share of the target spread evenly over the classes.
+        augmentation: how the training pictures are varied.
 
     Raises:
         ValueError: a value is out of its range.
@@ -34,6 +38,7 @@ class Recipe:
     weight_decay: float = 1e-4
     warmup_share: float = 0.2
     label_smoothing: float = 0.1
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -47,6 +52,10 @@ class Recipe:
         for name in ("momentum", "warmup_share", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1; got {getattr(self, name)}")
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as plain data."""
+        return {**asdict(self), "augmentation": str(self.augmentation)}
 
     def learning_rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step `step`, counted from 0, of `steps`."""

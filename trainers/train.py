@@ -8,7 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from trainers.augment import augmented, mixed
 from trainers.device_data import DeviceData, DeviceSplit
 from trainers.recipe import Recipe
 
@@ -43,7 +45,13 @@ class TrainingStep:
         self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
     def __call__(self, images: Tensor, labels: Tensor, learning_rate: float) -> Tensor:
-        """Train on one batch; gives the loss, on the device, so that nothing waits for it."""
+        """Train on one batch; gives the loss, on the device, so that nothing waits for it.
+
+        Args:
+            images: (n, channels, side, side) floats.
+            labels: (n,) int64 classes, or (n, classes) shares of them.
+            learning_rate: of this step.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with autocast(self._device):
@@ -57,8 +65,8 @@ class TrainingStep:
 def train_epochs(network: nn.Module, data: DeviceData, recipe: Recipe, seed: int) -> Iterator[float]:
     """Train, and give the mean loss after each epoch.
 
-    The order of the pictures is a function of the seed; the last, smaller batch of an epoch is left out,
-    for batch norm's sake.
+    The order of the pictures, and how they are varied, is a function of the seed; the last, smaller batch of an
+    epoch is left out, for batch norm's sake.
 
     Raises:
         FloatingPointError: the loss is not finite any more (told at the end of an epoch).
@@ -70,13 +78,20 @@ def train_epochs(network: nn.Module, data: DeviceData, recipe: Recipe, seed: int
         raise ValueError(f"batch_size must be at most the {count} training pictures; got {recipe.batch_size}")
     step = TrainingStep(network, recipe, device)
     generator = torch.Generator().manual_seed(seed)
+    chance = torch.Generator(device).manual_seed(seed)
+    varied = recipe.augmentation
     for epoch in range(recipe.epochs):
         network.train()
         order = torch.randperm(count, generator=generator)[: batches * recipe.batch_size]
         total = torch.zeros((), device=device)
         for batch, (images, labels) in enumerate(data.train.batches(order, recipe.batch_size)):
             rate = recipe.learning_rate_at(epoch * batches + batch, recipe.epochs * batches)
-            total += step(data.normalised(images), labels, rate)
+            inputs = data.normalised(augmented(images, varied, chance))
+            targets = labels
+            if varied.mixup or varied.cutmix:
+                shares = F.one_hot(labels, data.num_classes).float()
+                inputs, targets = mixed(inputs, shares, varied, chance)
+            total += step(inputs, targets, rate)
         loss = total.item() / batches
         if not math.isfinite(loss):
             raise FloatingPointError(f"the training loss became {loss} in epoch {epoch + 1}")
