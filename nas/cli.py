@@ -71,7 +71,7 @@ _ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default:
 _Epochs = typer.Option(min=1, help="Epochs of each candidate. Default: 7,000 pictures' worth, from 2 to 10.")
 _BatchSize = typer.Option(min=1, help="Pictures in a training step.")
 _Augment = typer.Option(
-    help="Vary the training pictures: of crop, flip, randaugment, cutout, mixup, cutmix, with strengths where wanted, as "
+    help="Vary the training pictures: of crop, flip, randaugment, cutout, mixup, cutmix, with strengths if wanted, as "
     "in crop,flip,randaugment:10. Digits may not be flipped."
 )
 _Minival = typer.Option(min=1, help="Training pictures held out for the reward. Default: 2 %, at least 500.")

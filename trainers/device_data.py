@@ -29,11 +29,13 @@ class DeviceSplit:
         stored: (M, side, side, channels) uint8, on the device or, where they do not fit, in host memory.
         labels: (N,) int64, on the device.
         rows: (N,) int64, which of those stored are the split's, where these are.
+        resident: whether the pictures are on the device; else batches are gathered ahead and sent.
     """
 
     stored: Tensor
     labels: Tensor
     rows: Tensor
+    resident: bool
 
     @property
     def images(self) -> Tensor:
@@ -50,7 +52,7 @@ class DeviceSplit:
             batch_size: of all batches but the last, which may be smaller.
         """
         device, parts = self.labels.device, torch.split(order, batch_size)
-        if self.stored.device == device:
+        if self.resident:
             for chosen in parts:
                 at = chosen.to(device)
                 yield self._gathered(at), self.labels[at]
@@ -121,7 +123,8 @@ def split_for(
         if device.type == "cuda" and stored.nbytes <= memory_share * torch.cuda.mem_get_info(device)[1]:
             stored = stored.to(device)
     rows = torch.arange(len(split.stored)) if split.rows is None else _tensor(split.rows)
-    return DeviceSplit(stored, _tensor(split.labels).to(device), rows.to(stored.device))
+    resident = stored.device.type == device.type
+    return DeviceSplit(stored, _tensor(split.labels).to(device), rows.to(stored.device), resident)
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

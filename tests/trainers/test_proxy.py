@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from results.trial import Measurement
 from search_spaces import Architecture, cost
+from trainers.augmentation import Augmentation
 from trainers.block_times import Block
 from trainers.calibration import Calibration, Timed
 from trainers.data import Data, Split
@@ -261,7 +262,24 @@ def test_pictures_on_the_device_are_normalised_by_the_training_pictures() -> Non
     assert torch.allclose(normalised.std((0, 2, 3)), torch.tensor([1.0, 1.0, 0.0]), atol=1e-3)
     shift = moved.normalised(moved.minival.images).mean((0, 2, 3))[:2]
     assert shift.abs().max() > 0  # by the training pictures' mean, not by its own
-    assert set(moved._fields) == {"train", "minival", "mean", "std"}  # the test pictures stay behind
+    assert set(moved._fields) == {"train", "minival", "mean", "std", "num_classes"}  # the test pictures stay behind
+
+
+def test_batches_sent_to_the_device_are_those_that_are_there() -> None:
+    split = on_device(made(channels=3), CPU).train
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(0))
+    there, sent = (list(replace(split, resident=resident).batches(order, 64)) for resident in (True, False))
+    assert [len(labels) for _, labels in there] == [64, 64, 64, 8]
+    for (images, labels), (other_images, other_labels) in zip(there, sent, strict=True):
+        assert torch.equal(images, other_images)
+        assert torch.equal(labels, other_labels)
+    assert torch.equal(torch.cat([images for images, _ in sent]), split.images[order])
+
+
+def test_on_a_cpu_pictures_are_not_copied() -> None:
+    data = made()
+    moved = on_device(data, CPU)
+    assert moved.train.stored.data_ptr() == data.train.stored.ctypes.data
 
 
 def test_the_loss_falls_and_the_order_is_the_seed_s() -> None:
@@ -272,6 +290,32 @@ def test_the_loss_falls_and_the_order_is_the_seed_s() -> None:
     first = losses(0)
     assert first[-1] < first[0] < math.log(CLASSES) * 1.5
     assert losses(0) == first != losses(1)
+
+
+@pytest.mark.parametrize(
+    "text", ["crop", "flip", "randaugment:5", "cutout", "mixup", "cutmix", "crop,flip,mixup,cutmix"]
+)
+def test_pictures_are_varied_as_the_seed_has_it(text: str) -> None:
+    def losses(augmentation: str, seed: int = 0) -> list[float]:
+        network = build_network(SMALL, CLASSES, 3, generator=torch.Generator().manual_seed(0))
+        recipe = replace(QUICK, augmentation=Augmentation.parse(augmentation))
+        return list(train_epochs(network, on_device(made(channels=3), CPU), recipe, seed=seed))
+
+    varied = losses(text)
+    assert varied == losses(text)
+    assert varied != losses(text, seed=1)
+    assert varied != losses("none")
+    assert all(map(math.isfinite, varied))
+
+
+def test_a_varied_task_is_another_task() -> None:
+    plain, varied = (
+        ProxyTask(made(), replace(QUICK, augmentation=Augmentation.parse(text)), SMALL).describe()
+        for text in ("none", "crop,randaugment:7")
+    )
+    assert plain["recipe"]["augmentation"] == "none"
+    assert varied["recipe"]["augmentation"] == "crop:0.125,randaugment:7"
+    assert json.loads(json.dumps(varied)) == varied
 
 
 def test_weight_decay_is_for_weights_of_convolutions_and_classifier_alone() -> None:
