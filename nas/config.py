@@ -18,6 +18,7 @@ from nas.reward import REWARDS, bind
 from search_spaces import SPACES, Architecture, SearchSpace
 
 if TYPE_CHECKING:
+    from nas.reuse import Trainings
     from trainers.proxy import ProxyTask
 
 GP_WARNING = (
@@ -51,7 +52,8 @@ class SearchConfig:
         limits: the most params, macs, activations or step time that a candidate may have.
         objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
         random_arm: the share of the proposals that random search makes, to compare the controller with.
-        seed: of the controller, of the minival and of the candidates' training.
+        seed: of the controller and of the candidates' training.
+        split_seed: of the draw of the minival.
     """
 
     space: str = "small"
@@ -71,6 +73,7 @@ class SearchConfig:
     objectives: Sequence[str] = ("accuracy", "step_time", "params")
     random_arm: float = 0.0
     seed: int = 0
+    split_seed: int = 0
 
     def with_absolute_paths(self) -> SearchConfig:
         """The same from whatever folder it is resumed."""
@@ -95,6 +98,7 @@ class Search:
         controller: a fresh one.
         identity: everything that decides the outcome, as plain data; equal searches have equal identities.
         prices: by which step times are expected; None where none are needed.
+        earlier: what earlier runs measured and this search may take from them.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
     """
@@ -104,6 +108,7 @@ class Search:
     controller: Controller
     identity: dict[str, Any]
     prices: list[float] | None = None
+    earlier: Trainings = field(default_factory=dict)
     splits: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
 
@@ -118,8 +123,9 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
         ValueError: an option names nothing, or is out of its range.
         FileNotFoundError: the data are not there.
     """
-    if config.seed < 0:
-        raise ValueError(f"seed must be at least 0; got {config.seed}")
+    for name in ("seed", "split_seed"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name} must be at least 0; got {getattr(config, name)}")
     space = resolve("space", config.space, SPACES)
     if not isinstance(space, SearchSpace):
         raise ValueError(f"space {config.space} must be a SearchSpace; got {type(space).__name__}")
@@ -186,23 +192,6 @@ def _identity(config: SearchConfig, problem: Problem, task: Mapping[str, Any]) -
         "random_arm": config.random_arm,
         "seed": config.seed,
     }
-
-
-def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """In which fields two identities differ, a line each."""
-    found = []
-    for name in sorted({*now, *then}):
-        a, b = now.get(name), then.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{prefix}{name}.")
-        elif a != b:
-            found.append(f"{prefix}{name}: the run has {_short(b)}, this is {_short(a)}")
-    return found
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _named(text: str) -> str:
@@ -279,13 +268,14 @@ def _proxy(
         test_source=config.test_data,
         image_size=image_size,
         minival=config.minival,
-        seed=config.seed,
+        seed=config.split_seed,
         max_unreadable=config.max_unreadable,
     )
     chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
     recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None})
     task = ProxyTask(data, recipe, space.backbone, device=config.device)
-    described = {**task.describe(), "num_classes": len(data.class_names), "in_channels": data.in_channels}
+    shape = {"num_classes": len(data.class_names), "in_channels": data.in_channels}
+    described = {**task.describe(), **shape, "split_seed": config.split_seed}
     notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}, {task.describe()['device']}"]
     if data.unreadable:
         notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
