@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nas.cli import main
 from nas.controllers import CONTROLLERS
 from nas.leaders import CONFIRMATIONS
 from nas.problem import Problem
@@ -22,8 +26,8 @@ from nas.reward import accuracy, bind
 from nas.search import run_serial
 from nas.session import MAX_FAILURES_IN_A_ROW, SearchSession, trial_seed
 from results.store import TrialStore
-from results.trial import Measurement
-from search_spaces import Architecture, SearchSpace
+from results.trial import Measurement, Trial
+from search_spaces import Architecture, Genotype, SearchSpace
 
 pytestmark = pytest.mark.usefixtures("_unsynced")
 
@@ -178,14 +182,16 @@ def test_a_repeat_of_a_reused_trial_is_answered_from_it(make: Make, tmp_path: Pa
     genotype = problem.space.encode(Architecture.parse(texts[0]))
 
     class Again:
+        """Proposes one network three times."""
+
         def __init__(self) -> None:
-            self.left, self.told = 3, []  # type: ignore[var-annotated]
+            self.proposals = [genotype] * 3
+            self.told: list[Trial] = []
 
-        def ask(self) -> Any:
-            self.left -= 1
-            return genotype if self.left >= 0 else None
+        def ask(self) -> Genotype | None:
+            return self.proposals.pop() if self.proposals else None
 
-        def tell(self, trial: Any) -> None:
+        def tell(self, trial: Trial) -> None:
             self.told.append(trial)
 
     controller = Again()
@@ -413,3 +419,192 @@ def test_fields_that_decide_a_measurement_must_be_equal(
         trainings(store, {**IDENTITY, **changes})
     lines = str(caught.value).splitlines()[1:-1]
     assert [line.strip().partition(": the run has")[0] for line in lines] == named
+
+
+# On the command line --------------------------------------------------------------------------------------------
+
+PLUGIN = """
+import hashlib
+from pathlib import Path
+
+from results.trial import Measurement, Trial
+from search_spaces import Architecture, Genotype, SearchSpace, Stage, vary
+
+stages = (Stage("mbconv", 3, 2, 4, 8, 1), Stage("mbconv", 3, 2, 4, 16, 1, 0.25))
+choices = (*vary(1, kernel=(3, 5), expand_ratio=(1, 4, 6)), *vary(2, kernel=(3, 5), layers=(0, 1, 2)))
+space = SearchSpace("thirty", Architecture(8, stages, 32), choices)
+
+
+def evaluate(architecture, seed):
+    with Path(__file__).with_name("trained").open("a") as log:
+        log.write(f"{architecture}\\n")
+    share = int.from_bytes(hashlib.blake2b(str(architecture).encode(), digest_size=4).digest()) / 2**32
+    return Measurement(accuracy=0.5 + share / 2, step_time=2 - share, train_time_s=30.0)
+"""
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def nas(*arguments: object) -> Outcome:
+    """Run a command in this process, with data as JSON unless said otherwise."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    if "--format" not in arguments:
+        arguments = (*arguments, "--format", "json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["nas", *map(str, arguments)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Search the plug-in's space with its evaluator, one at a time, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+
+    def go(out: str, *arguments: object) -> Outcome:
+        own = ["--space", "plugin.py:space", "--evaluator", "plugin.py:evaluate", "--controller", "random"]
+        return nas("search", "--out", out, *own, "--workers", 1, *arguments)
+
+    return go
+
+
+def data(outcome: Outcome) -> dict[str, Any]:
+    """What a command printed."""
+    assert outcome.code == 0, outcome.err
+    return dict(json.loads(outcome.out))
+
+
+def trained() -> list[str]:
+    """What the evaluator was called for since this was last asked."""
+    file = Path("trained")
+    found = file.read_text().splitlines() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found
+
+
+def test_search_reuses_and_says_how_much_it_saved(search: Callable[..., Outcome]) -> None:
+    assert (data(search("a", "--budget", 6))["reused"], len(trained())) == (0, 6)
+    outcome = search("b", "--budget", 4, "--reuse", "a", "--reward", "accuracy", "--max-params", 1e9)
+    found = data(outcome)
+    assert "--reuse: 6 trainings of 6 networks; they count in no budget" in outcome.err
+    assert (found["trials"], found["complete"], found["reused"], found["train_time_saved_s"]) == (4, 10, 6, 180.0)
+    assert len(trained()) == 4
+    rows = [json.loads(line) for line in nas("trials", "b").out.splitlines()]
+    assert [row["reused_from"] for row in rows] == [f"{Path('a').resolve()}#{n}" for n in range(6)] + [None] * 4
+    assert all(row["reward"] == row["accuracy"] for row in rows)
+
+
+def test_people_are_told_too(search: Callable[..., Outcome]) -> None:
+    search("a", "--budget", 6)
+    assert "\n6 trainings reused from earlier runs, which saved 3 min 0 s of training\n" in (
+        search("b", "--budget", 1, "--reuse", "a", "--format", "table").out
+    )
+
+
+def test_a_resumed_search_reuses_what_it_did_and_needs_no_run_that_is_gone(search: Callable[..., Outcome]) -> None:
+    search("a", "--budget", 6)
+    search("b", "--budget", 6, "--seed", 1)
+    data(search("run", "--budget", 2, "--reuse", "a", "--reuse", "b", "--seed", 2))
+    assert "--reuse: 12 trainings of" in nas("resume", "run").err
+    known = {t.architecture for name in ("run", "b") for t in TrialStore.open(Path(name)).trials.values()}
+    trained()
+    shutil.rmtree("a")
+    outcome = nas("resume", "run", "--budget", 100)
+    assert data(outcome)["trials"] + data(outcome)["reused"] == 30
+    assert f"no longer reused: {Path('a').resolve()} holds no run" in outcome.err
+    now = trained()
+    assert len(now) == 30 - len(known) > 0
+    assert not known & set(now)
+    assert nas("resume", "run", "--reuse", "b").code == 0
+    shutil.rmtree("b")
+    assert "a holds no run" not in nas("resume", "run").err, "those given anew are in the place of the others"
+
+
+def test_a_search_may_begin_to_reuse_when_it_is_resumed(search: Callable[..., Outcome]) -> None:
+    search("a", "--budget", 9)
+    search("run", "--budget", 3)
+    trained()
+    found = data(nas("resume", "run", "--reuse", "a", "--budget", 5))
+    assert (found["trials"], found["reused"], len(trained())) == (5, 6, 2)
+
+
+@pytest.mark.parametrize("command", ["search", "resume"])
+def test_what_cannot_be_reused_is_one_clear_error(search: Callable[..., Outcome], command: str) -> None:
+    search("a", "--budget", 3)
+    search("other", "--budget", 3, "--image-size", 64)
+    (Path("empty")).mkdir()
+    if command == "resume":
+        search("run", "--budget", 3)
+        go = lambda name: nas("resume", "run", "--reuse", "a", "--reuse", name)  # noqa: E731
+        own = "run"
+    else:
+        go = lambda name: search("run", "--reuse", "a", "--reuse", name)  # noqa: E731
+        own = "./run/../run"
+    trained()
+    for name, said in (
+        ("none", f"error: {Path('none').resolve()} holds no run (there is no run.json in it)"),
+        ("empty", f"error: {Path('empty').resolve()} holds no run (there is no run.json in it)"),
+        (own, "error: a run to reuse must be another than the search's own, which is "),
+        ("other", "error: a run to reuse must have measured its networks as this search does; in "),
+    ):
+        outcome = go(name)
+        assert (outcome.code, outcome.out) == (1, "")
+        assert outcome.err.splitlines()[0].startswith(said)
+        if name == "other":
+            assert "  image_size: the run has 64, this is 128" in outcome.err.splitlines()
+    assert not trained()
+    assert command == "resume" or not Path("run").exists()
+    assert data(go("a"))["reused"] == (3 if command == "search" else 0)
+
+
+# The proxy's minival --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """A search that trains networks for an epoch on sixty small pictures; their timing takes long, and is left out."""
+    from trainers.proxy import ProxyTask
+    from trainers.timing import StepTime
+
+    monkeypatch.setattr(ProxyTask, "time_step", lambda task, architecture: StepTime(1.0, 1.0, 1.0, 1.0, 1.0))
+    monkeypatch.chdir(tmp_path)
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+    np.savez("data.npz", x_train=pictures, y_train=np.arange(60) % 2)
+    options = ["--data", "data.npz", "--image-size", 8, "--epochs", 1, "--minival", 20, "--batch-size", 20]
+    options += ["--workers", 1, "--device", "cpu", "--controller", "random"]
+    return lambda out, *arguments: nas("search", "--out", out, *options, "--budget", 1, *arguments)
+
+
+def test_another_minival_is_another_task_and_another_seed_is_not(proxy: Callable[..., Outcome]) -> None:
+    assert data(proxy("a"))["trials"] == 1
+    refused = proxy("b", "--reuse", "a", "--split-seed", 3)
+    assert refused.code == 1
+    assert refused.err.splitlines()[1] == "  task.split_seed: the run has 0, this is 3"
+    assert "--reuse: 1 trainings of 1 networks" in proxy("c", "--reuse", "a", "--seed", 5).err
+    assert data(proxy("d", "--reuse", "a"))["reused"] == 1
+
+
+def test_a_run_from_before_has_the_minival_of_its_seed(proxy: Callable[..., Outcome]) -> None:
+    assert proxy("old", "--seed", 2, "--split-seed", 2).code == 0
+    run = json.loads(Path("old/run.json").read_text())
+    del run["configuration"]["options"]["split_seed"]
+    del run["configuration"]["identity"]["task"]["split_seed"]
+    Path("old/run.json").write_text(json.dumps(run))
+    assert proxy("a", "--reuse", "old").code == 1
+    options = ["--reuse", "old", "--split-seed", 2, "--seed", 2]
+    assert data(proxy("b", *options))["reused"] == 1
+    resumed = nas("resume", "old", "--budget", 2)
+    assert data(resumed)["trials"] == 2
+    only = [line for line in nas("resume", "old", "--seed", 3).err.splitlines() if line.startswith("  ")]
+    assert only == ["  seed: the run has 2, this is 3"]
