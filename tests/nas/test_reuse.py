@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nas.cli import main
+from nas.config import SearchConfig, build
 from nas.controllers import CONTROLLERS
 from nas.leaders import CONFIRMATIONS
 from nas.problem import Problem
@@ -299,7 +300,7 @@ def test_a_later_replicate_of_the_same_seed_is_kept_for_its_own(make: Make, prob
     def second_fails(architecture: Architecture, seed: int) -> Measurement:
         if seed == trial_seed(0, str(architecture), 1):
             raise RuntimeError("not this time")
-        return Measurement(accuracy=0.5, step_time=1.0)
+        return Measurement(accuracy=1.0, step_time=0.1)
 
     run_serial(session, second_fails)
     session.store.close()
@@ -307,6 +308,15 @@ def test_a_later_replicate_of_the_same_seed_is_kept_for_its_own(make: Make, prob
     best = frame.loc[frame["replicate"] > 0, "architecture"].iloc[0]
     rows = frame[frame["architecture"] == best].sort_values("replicate")
     assert rows["seed"].tolist() == [trial_seed(0, best, n) for n in range(3)]
+    assert rows["reused_from"].notna().tolist() == [True, False, True]
+
+
+def test_a_copy_says_where_its_original_is(make: Make, tmp_path: Path) -> None:
+    finish(make(tmp_path / "first", budget=6))
+    finish(make(tmp_path / "second", budget=8, reuse=[tmp_path / "first"]))
+    frame = finish(make(tmp_path / "third", budget=20, reuse=[tmp_path / "second"]))
+    runs = frame["reused_from"].dropna().str.rpartition("#")[0]
+    assert set(runs) == {str((tmp_path / name).resolve()) for name in ("first", "second")}
 
 
 # Resuming -------------------------------------------------------------------------------------------------------
@@ -593,6 +603,17 @@ def test_another_minival_is_another_task_and_another_seed_is_not(proxy: Callable
     assert refused.err.splitlines()[1] == "  task.split_seed: the run has 0, this is 3"
     assert "--reuse: 1 trainings of 1 networks" in proxy("c", "--reuse", "a", "--seed", 5).err
     assert data(proxy("d", "--reuse", "a"))["reused"] == 1
+
+
+def test_the_split_seed_alone_draws_the_minival(proxy: Callable[..., Outcome], tmp_path: Path) -> None:
+    drawn = {}
+    for seed, split_seed in ((0, 0), (5, 0), (0, 5)):
+        config = SearchConfig(
+            data="data.npz", image_size=8, minival=20, batch_size=20, device="cpu", seed=seed, split_seed=split_seed
+        )
+        drawn[seed, split_seed] = build(config).evaluate.data.minival.images  # type: ignore[union-attr]
+    assert np.array_equal(drawn[0, 0], drawn[5, 0])
+    assert not np.array_equal(drawn[0, 0], drawn[0, 5])
 
 
 def test_a_run_from_before_has_the_minival_of_its_seed(proxy: Callable[..., Outcome]) -> None:
