@@ -29,7 +29,9 @@ app = typer.Typer(
 
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 _FormatOption = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
-_Budget = typer.Option("--budget", "-n", min=1, help="Candidates to evaluate; failed ones count, repeats do not.")
+_Budget = typer.Option(
+    "--budget", "-n", min=1, help="Candidates to evaluate; failed ones count, repeats and reused ones do not."
+)
 _WorkersOption = Annotated[
     int | None,
     typer.Option(
@@ -46,7 +48,14 @@ _Timeout = Annotated[
     float | None, typer.Option(min=0.001, help="Seconds that one candidate may take; past them it has failed.")
 ]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-_Seed = typer.Option(help="Of the controller, of the minival and of the candidates' training.")
+_Seed = typer.Option(help="Of the controller and of the candidates' training.")
+_SplitSeed = typer.Option(help="Of the draw of the minival.")
+_Reuse = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="RUN", help="An earlier run with the same proxy task; what it trained is not trained again. Repeatable."
+    ),
+]
 _Space = typer.Option(help="small, efficientnetv2-s, efficientnet-b4, or path/to/file.py:object.")
 _Controller = typer.Option(
     help="predictor, random, evolution, local_search, ppo, optuna:tpe, optuna:nsga2, optuna:nsga3, optuna:gp, or "
@@ -116,6 +125,8 @@ def search(
     optuna_storage: Annotated[str | None, _OptunaStorage] = None,
     device: Annotated[str, _Device] = "auto",
     seed: Annotated[int, _Seed] = 0,
+    split_seed: Annotated[int, _SplitSeed] = 0,
+    reuse: _Reuse = None,
     workers: _WorkersOption = None,
     gpus_per_trial: _GpusPerTrial = None,
     address: _Address = None,
@@ -152,11 +163,13 @@ def search(
         objectives=tuple(name.strip() for name in objectives.split(",")),
         random_arm=random_arm,
         seed=seed,
+        split_seed=split_seed,
     )
     settings = RunSettings(
         budget=budget,
         confirm=confirm,
         optuna_storage=optuna_storage,
+        reuse=_absolute(reuse),
         workers=workers,
         gpus_per_trial=gpus_per_trial,
         address=address,
@@ -165,7 +178,7 @@ def search(
     check_workers(settings, evaluator)
     check_storage(optuna_storage)
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
-        built, store = start(config, out or default_folder(config))
+        built, store = start(config, out or default_folder(config), settings.reuse)
     raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet))
 
 
@@ -175,6 +188,7 @@ def resume(
     budget: Annotated[int | None, _Budget] = None,
     confirm: Annotated[int | None, _Confirm] = None,
     optuna_storage: Annotated[str | None, _OptunaStorage] = None,
+    reuse: _Reuse = None,
     workers: _WorkersOption = None,
     gpus_per_trial: _GpusPerTrial = None,
     address: _Address = None,
@@ -208,7 +222,7 @@ def resume(
         "seed": seed,
     }
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
-        built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None})
+        built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None}, _absolute(reuse))
     changes: dict[str, Any] = {
         "budget": budget,
         "confirm": confirm,
@@ -234,7 +248,7 @@ def trials(
     frame = TrialStore.open(run).frame()
     if top is not None:
         frame = frame[frame["state"] == "complete"].nlargest(top, "reward")
-    print_frame(frame, format, columns=_COLUMNS)
+    print_frame(frame, format, columns=[*_COLUMNS, *(["reused_from"] if frame["reused_from"].notna().any() else [])])
 
 
 @app.command()
@@ -263,6 +277,10 @@ app.command()(calibrate)
 
 def _objectives_of(configuration: Mapping[str, Any]) -> list[str]:
     return list(configuration.get("identity", {}).get("objectives", ("accuracy", "step_time", "params")))
+
+
+def _absolute(folders: list[Path] | None) -> list[str]:
+    return [str(folder.resolve()) for folder in folders or ()]
 
 
 _COLUMNS = ("number", "state", "reward", "accuracy", "step_time", "params", "macs", "failure", "reason", "architecture")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from nas.config import Search, optimises_objectives, recorded_in
-from nas.progress import SearchProgress
+from nas.progress import SearchProgress, duration
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
 from nas.search import Workers, choose_workers
 from nas.session import SearchSession
@@ -146,11 +146,15 @@ def _print_outcome(session: SearchSession, format: Format, random_arm: float) ->
     best = _described(session, best_network(frame))
     states = [t.state for t in session.store.trials.values()]
     counts = {s: states.count(s) for s in ("complete", "stopped", "failed", "infeasible", "repeat")}
+    reused = [t for t in session.store.trials.values() if t.reused_from is not None]
+    saved_s = [t.measurement.train_time_s for t in reused if t.measurement is not None]
     volumes = frame["hypervolume"].dropna()  # of trials as they were told, which need not be in their order
     outcome: dict[str, Any] = {
         "run": str(session.store.folder),
         "trials": session.evaluated,
         **counts,
+        "reused": len(reused),
+        "train_time_saved_s": sum(s for s in saved_s if s is not None),
         "hypervolume": float(volumes.max()) if len(volumes) else None,
         "random_arm": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
         "confirmed": leaders.to_dict("records"),
@@ -186,6 +190,10 @@ def _described(session: SearchSession, best: Best | None) -> dict[str, Any] | No
 
 def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> None:
     print(f"{outcome['trials']} candidates evaluated, {outcome['failed']} failed; results in {outcome['run']}")
+    if outcome["reused"]:
+        saved_s = outcome["train_time_saved_s"]
+        saved = f", which saved {duration(saved_s)} of training" if saved_s else ""
+        print(f"{outcome['reused']} trainings reused from earlier runs{saved}")
     if outcome["best"] is not None:
         print("best:")
         for name, value in outcome["best"].items():

@@ -16,7 +16,7 @@ from nas.reward import REWARDS, bind
 from search_spaces import SPACES, Architecture, SearchSpace
 
 if TYPE_CHECKING:
-    pass
+    from nas.reuse import Trainings
 
 GP_WARNING = (
     "Optuna's Gaussian process takes seconds a proposal, the more the larger the space; after 100 candidates Optuna's "
@@ -48,7 +48,8 @@ class SearchConfig:
         limits: the most params, macs, activations or step time that a candidate may have.
         objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
         random_arm: the share of the proposals that random search makes, to compare the controller with.
-        seed: of the controller, of the minival and of the candidates' training.
+        seed: of the controller and of the candidates' training.
+        split_seed: of the draw of the minival.
     """
 
     space: str = "small"
@@ -70,6 +71,7 @@ class SearchConfig:
     objectives: Sequence[str] = ("accuracy", "step_time", "params")
     random_arm: float = 0.0
     seed: int = 0
+    split_seed: int = 0
 
     def with_absolute_paths(self) -> SearchConfig:
         """The same from whatever folder it is resumed."""
@@ -94,6 +96,7 @@ class Search:
         controller: a fresh one.
         identity: everything that decides the outcome, as plain data; equal searches have equal identities.
         calibration: by which the proxy expects step times, as plain data; None where there is none.
+        earlier: what earlier runs measured and this search may take from them.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
     """
@@ -103,6 +106,7 @@ class Search:
     controller: Controller
     identity: dict[str, Any]
     calibration: dict[str, Any] | None = None
+    earlier: Trainings = field(default_factory=dict)
     splits: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
 
@@ -119,8 +123,9 @@ def build(config: SearchConfig, *, started: bool = False, calibration: Mapping[s
         ValueError: an option names nothing, or is out of its range.
         FileNotFoundError: the data are not there.
     """
-    if config.seed < 0:
-        raise ValueError(f"seed must be at least 0; got {config.seed}")
+    for name in ("seed", "split_seed"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name} must be at least 0; got {getattr(config, name)}")
     space = resolve("space", config.space, SPACES)
     if not isinstance(space, SearchSpace):
         raise ValueError(f"space {config.space} must be a SearchSpace; got {type(space).__name__}")
@@ -190,23 +195,6 @@ def _identity(config: SearchConfig, problem: Problem, task: Mapping[str, Any]) -
         "random_arm": config.random_arm,
         "seed": config.seed,
     }
-
-
-def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """In which fields two identities differ, a line each."""
-    found = []
-    for name in sorted({*now, *then}):
-        a, b = now.get(name), then.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{prefix}{name}.")
-        elif a != b:
-            found.append(f"{prefix}{name}: the run has {_short(b)}, this is {_short(a)}")
-    return found
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _named(text: str) -> str:
@@ -285,14 +273,15 @@ def _proxy(
         test_source=config.test_data,
         image_size=image_size,
         minival=config.minival,
-        seed=config.seed,
+        seed=config.split_seed,
         max_unreadable=config.max_unreadable,
         cache_limit_gb=config.cache_limit_gb,
     )
     chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
     recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None}, augmentation=varied)
     task = ProxyTask(data, recipe, space.backbone, device=config.device)
-    described = {**task.describe(), "num_classes": len(data.class_names), "in_channels": data.in_channels}
+    shape = {"num_classes": len(data.class_names), "in_channels": data.in_channels}
+    described = {**task.describe(), **shape, "split_seed": config.split_seed}
     varying = "" if str(varied) == "none" else f", {varied}"
     where = described["device"]
     notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}{varying}, {where}"]

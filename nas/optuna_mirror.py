@@ -228,7 +228,7 @@ def optuna_trial(
 def _attributes(trial: Trial) -> dict[str, Any]:
     """What else is known of a trial, by its name in the run's table."""
     m = trial.measurement
-    known = {name: getattr(trial, name) for name in ("number", "architecture", "arm", "replicate")}
+    known = {name: getattr(trial, name) for name in ("number", "architecture", "arm", "replicate", "reused_from")}
     known |= {} if m is None else {name: getattr(m, name) for name in m.__dataclass_fields__}
     known |= {name: getattr(trial, name) for name in ("reward", "failure", "reason")}
     return {name: value for name, value in known.items() if value is not None}

@@ -94,7 +94,9 @@ class SearchProgress:
             self._begun.setdefault(number, now)
             if trials[number].state != "running":
                 self._waiting.discard(number)
-                self._took.append(now - self._begun.pop(number))
+                took = now - self._begun.pop(number)
+                if trials[number].reused_from is None:
+                    self._took.append(took)
                 ended.append(trials[number])
         return ended
 
@@ -147,7 +149,7 @@ def duration(seconds: float) -> str:
 
 def trial_line(trial: Trial) -> str:
     """One trial in a line."""
-    head = f"trial {trial.number}"
+    head = f"trial {trial.number}" + (" (reused)" if trial.reused_from is not None else "")
     if trial.state == "failed":
         return f"{head}: failed ({trial.failure}): {trial.reason}"
     m = trial.measurement

@@ -6,19 +6,22 @@ import datetime
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import nas
-from nas.config import Search, SearchConfig, build, differences
+from nas.config import Search, SearchConfig, build
+from nas.identity import brought_up_to_date, differences
+from nas.reuse import by_network, earlier_run, trainings
 from nas.search import run
 from nas.session import SearchSession
 from results.store import TrialStore, check_free
+from results.trial import Trial
 from search_spaces import SPACES
 
 
@@ -31,6 +34,7 @@ class RunSettings:
         confirm: how many leaders to train again with other seeds, beyond the budget.
         optuna_storage: where the search is mirrored for optuna-dashboard; None for nowhere. It is not kept, since it
             may hold a password: a search that is resumed is told it again.
+        reuse: folders of earlier runs, whose trainings are not made again; of several, the first named comes first.
         workers: how many at a time; None for one a GPU, else one a core, and for one where records answer.
         gpus_per_trial: share of a GPU for each.
         address: of a Ray cluster.
@@ -40,22 +44,28 @@ class RunSettings:
     budget: int
     confirm: int = 0
     optuna_storage: str | None = None
+    reuse: Sequence[str] = ()
     workers: int | None = None
     gpus_per_trial: float | None = None
     address: str | None = None
     trial_timeout_s: float | None = None
 
 
-def start(config: SearchConfig, folder: Path) -> tuple[Search, TrialStore]:
+def start(config: SearchConfig, folder: Path, reuse: Sequence[str] = ()) -> tuple[Search, TrialStore]:
     """A new run. Everything is built before the folder is made, so that an error leaves nothing behind.
 
+    Args:
+        reuse: folders of earlier runs.
+
     Raises:
-        ValueError, FileNotFoundError: as `build`.
+        ValueError, FileNotFoundError: as `build`, or an earlier run cannot be reused.
         FileExistsError: the folder holds something.
     """
     config = config.with_absolute_paths()
     check_free(folder)  # before pictures are read
+    earlier = [earlier_run(Path(name), run=folder) for name in reuse]
     search = build(config)
+    search = _with_earlier(search, [trial for store in earlier for trial in trainings(store, search.identity)])
     task = search.identity["task"]
     recipe = task.get("recipe", {})
     columns = {
@@ -76,29 +86,62 @@ def start(config: SearchConfig, folder: Path) -> tuple[Search, TrialStore]:
     return search, TrialStore.create(folder, configuration)
 
 
-def reopen(folder: Path, changes: Mapping[str, Any]) -> tuple[Search, TrialStore, RunSettings]:
+def reopen(
+    folder: Path, changes: Mapping[str, Any], reuse: Sequence[str] = ()
+) -> tuple[Search, TrialStore, RunSettings]:
     """A run to go on with, and the settings it last had.
 
     Args:
         changes: options given anew, such as another place of the same data.
+        reuse: folders of earlier runs, in the place of those it last had. Of these, those that are gone are done
+            without.
 
     Raises:
-        ValueError: the options make another search than the run's (lists the fields that differ).
+        ValueError: the options make another search than the run's (lists the fields that differ), or an earlier run
+            cannot be reused.
+        FileNotFoundError: there is no such run.
     """
     store = TrialStore.open(folder, writing=True)
     try:
-        options = {**store.configuration["options"], **changes}
+        earlier = [earlier_run(Path(name), run=folder) for name in reuse]
+        options = {"split_seed": store.configuration["options"]["seed"], **store.configuration["options"], **changes}
         config = SearchConfig(**options).with_absolute_paths()
         search = build(config, started=True, calibration=store.configuration.get("calibration"))
-        found = differences(search.identity, store.configuration["identity"])
+        found = differences(search.identity, brought_up_to_date(store.configuration["identity"]))
         if found:
             listed = "\n  ".join(found)
             raise ValueError(f"a resumed search must be the search it was; these fields differ:\n  {listed}")
-        settings = [event["settings"] for event in store.events() if event["event"] == "started"]
+        last = [event["settings"] for event in store.events() if event["event"] == "started"]
+        settings = RunSettings(**(last[-1] if last else {"budget": 1}))
+        if reuse:
+            settings = replace(settings, reuse=reuse)
+            search = _with_earlier(search, [t for other in earlier for t in trainings(other, search.identity)])
+        else:
+            search = _with_those_left(search, settings.reuse, folder)
     except BaseException:
         store.close()
         raise
-    return search, store, RunSettings(**(settings[-1] if settings else {"budget": 1}))
+    return search, store, settings
+
+
+def _with_earlier(search: Search, found: Sequence[Trial]) -> Search:
+    """A search that reuses these trainings."""
+    if not found:
+        return search
+    earlier = by_network(found)
+    note = f"--reuse: {len(found):,} trainings of {len(earlier):,} networks; they count in no budget"
+    return replace(search, earlier=earlier, notes=(*search.notes, note))
+
+
+def _with_those_left(search: Search, folders: Sequence[str], run: Path) -> Search:
+    """A search that reuses the runs that can still be reused; what was taken from the others is in its journal."""
+    found: list[Trial] = []
+    for name in folders:
+        try:
+            found += trainings(earlier_run(Path(name), run=run), search.identity)
+        except (OSError, ValueError) as error:
+            search = replace(search, notes=(*search.notes, f"no longer reused: {error}"))
+    return _with_earlier(search, found)
 
 
 def make_session(search: Search, store: TrialStore, settings: RunSettings, *, fork: bool = False) -> SearchSession:
@@ -111,6 +154,7 @@ def make_session(search: Search, store: TrialStore, settings: RunSettings, *, fo
         seed=search.identity["seed"],
         random_arm=search.identity["random_arm"],
         confirm=settings.confirm,
+        earlier=search.earlier,
         fork=fork,
     )
 

@@ -7,17 +7,17 @@ every tell is in the store before it has any effect, so that a session replayed 
 from __future__ import annotations
 
 import hashlib
-import math
-import operator
 import time
 from dataclasses import replace
 
+from nas.arms import Arms
 from nas.controllers import Controller
 from nas.controllers.random_search import RandomSearch
 from nas.evaluation import rewarded
 from nas.front import Front
 from nas.leaders import CONFIRMATIONS, to_confirm
 from nas.problem import Problem
+from nas.reuse import Trainings, reused
 from results.store import TrialStore
 from results.trial import Arm, Failure, Measurement, State, Trial
 from search_spaces import Genotype
@@ -38,6 +38,7 @@ class SearchSession:
         seed: the trials' seeds are a function of it.
         random_arm: the share of all proposals that random search makes instead of the controller.
         confirm: how many leaders are trained again, beyond the budget, when it is used up.
+        earlier: what earlier runs measured, which is not evaluated again and counts in no budget.
         fork: go on where the controller proposes something else than the store says it did.
 
     Raises:
@@ -55,20 +56,19 @@ class SearchSession:
         seed: int,
         random_arm: float = 0.0,
         confirm: int = 0,
+        earlier: Trainings | None = None,
         fork: bool = False,
     ) -> None:
         if budget < 1:
             raise ValueError(f"budget must be at least 1 candidate; got {budget}")
         if confirm < 0:
             raise ValueError(f"confirm must be at least 0 leaders; got {confirm}")
-        if not 0 <= random_arm < 1:
-            raise ValueError(f"random_arm must be a share of the proposals, from 0 to under 1; got {random_arm}")
         self.problem, self.store, self.budget, self.confirm = problem, store, budget, confirm
         self._stopped: str | None = None
         self._exhausted: str | None = None
-        self._controller, self._seed = controller, seed
-        self._random_arm = random_arm
-        self._arm = RandomSearch(problem.space, problem.features, trial_seed(seed, "random arm", 0))
+        self._controller, self._seed, self._earlier = controller, seed, earlier or {}
+        chance = RandomSearch(problem.space, problem.features, trial_seed(seed, "random arm", 0))
+        self._arms = Arms(controller, chance, random_arm)
         self._front = Front()
         self._first: dict[tuple[str, int], int] = {}  # (architecture, replicate) -> the trial that evaluates it
         self._open: set[int] = set()  # asked and not told
@@ -134,13 +134,13 @@ class SearchSession:
         return None
 
     def _new(self) -> Trial | None:
-        """A trial that the controller proposes; on the way, repeats and infeasible ones are answered."""
+        """A trial that the controller proposes; on the way, those that need no evaluation are answered."""
         while self._stopped is None and self._exhausted is None and self.evaluated < self.budget:
             if self._known_in_a_row >= MAX_KNOWN_IN_A_ROW:
                 if not self.running:  # otherwise the tells to come may bring the controller on
                     self._exhausted = f"the controller proposed nothing new {MAX_KNOWN_IN_A_ROW} times in a row"
                 return None
-            genotype, arm = self._proposal()
+            genotype, arm = self._arms.propose(self._asked)
             if genotype is None:
                 if not self.running:
                     within = " within the limits" if self.problem.limits else ""
@@ -148,7 +148,7 @@ class SearchSession:
                 return None
             trial = self._admit(genotype, arm)
             self._give_out(trial)
-            if trial.state == "running":
+            if trial.number in self.running:
                 return trial
             if trial.repeat_of not in self.running:
                 self._answer(trial.number)
@@ -159,9 +159,11 @@ class SearchSession:
         if self._stopped is not None or not self._searched or self._deciding:
             return None
         for leader, replicate in self._unconfirmed():
-            trial = self._trial(leader.genotype, leader.architecture, "confirm", replicate)
+            trial = self._reused(self._trial(leader.genotype, leader.architecture, "confirm", replicate))
             self._give_out(trial)
-            return trial
+            if trial.number in self.running:
+                return trial
+            self._answer(trial.number)
         return None
 
     def _give_out(self, trial: Trial) -> None:
@@ -217,28 +219,26 @@ class SearchSession:
             self._answer(repeat)
         return self.store.trials[number]
 
-    def _next_arm(self) -> Arm:
-        """Whose turn it is: trial n is the random arm's where the whole part of its share of n + 1 grows."""
-        share, number = self._random_arm, self._asked
-        return "random" if math.floor(share * (number + 1)) > math.floor(share * number) else "controller"
-
-    def _proposal(self) -> tuple[Genotype | None, Arm]:
-        """A proposal and whose it is; where the random arm finds nothing, the controller is asked."""
-        arm = self._next_arm()
-        genotype = self._arm.ask() if arm == "random" else None
-        if genotype is None:
-            genotype, arm = self._controller.ask(), "controller"
-        return None if genotype is None else tuple(operator.index(i) for i in genotype), arm  # numpy's are no JSON
-
     def _admit(self, genotype: Genotype, arm: Arm) -> Trial:
-        """The trial for a proposal: to be evaluated, a repeat, or infeasible."""
+        """The trial for a proposal: to be evaluated, a repeat, infeasible, or reused from an earlier run."""
         architecture = self.problem.space.decode(genotype)
         trial = self._trial(genotype, str(architecture), arm)
         if (original := self._first.get((trial.architecture, 0))) is not None:
             return replace(trial, state="repeat", repeat_of=original)
         if (limit := self.problem.broken_limit(architecture)) is not None:
             return replace(trial, state="infeasible", reason=limit)
-        return trial
+        return self._reused(trial)
+
+    def _reused(self, trial: Trial) -> Trial:
+        """The trial with what an earlier run measured; as it is where none did.
+
+        No training is taken twice, nor one whose seed a later replicate would train with.
+        """
+        network = trial.architecture
+        before = (self._first.get((network, replicate)) for replicate in range(trial.replicate))
+        seeds = {self.store.trials[number].seed for number in before if number is not None}
+        later = {trial_seed(self._seed, network, r) for r in range(trial.replicate + 1, CONFIRMATIONS + 1)}
+        return reused(trial, self._earlier, seeds | later)
 
     def _trial(self, genotype: Genotype, architecture: str, arm: Arm, replicate: int = 0) -> Trial:
         return Trial(
@@ -253,8 +253,11 @@ class SearchSession:
         )
 
     def _answer(self, number: int) -> None:
-        """Tell a trial that needs no evaluation: a repeat of one that is over, or an infeasible one."""
+        """Tell a trial that needs no evaluation: a repeat of one that is over, an infeasible or a reused one."""
         trial = self.store.trials[number]
+        if trial.reused_from is not None:
+            self.tell(number)
+            return
         original = trial if trial.repeat_of is None else self.store.trials[trial.repeat_of]
         self._record(replace(trial, failure=original.failure, reason=original.reason, reward=original.reward))
 
@@ -272,14 +275,15 @@ class SearchSession:
     def _note_asked(self, trial: Trial) -> None:
         self._asked = trial.number + 1
         self._open.add(trial.number)
-        if trial.state == "running":
-            self._first[trial.architecture, trial.replicate] = trial.number
+        if trial.state != "running":
+            self._known_in_a_row += 1
+            return
+        self._first[trial.architecture, trial.replicate] = trial.number
+        self._known_in_a_row = 0
+        if trial.reused_from is None:
             self.running.add(trial.number)
             self.evaluated += not trial.replicate
             self.confirmed += bool(trial.replicate)
-            self._known_in_a_row = 0
-            return
-        self._known_in_a_row += 1
 
     def _note_told(self, trial: Trial) -> None:
         self._open.discard(trial.number)
@@ -294,6 +298,8 @@ class SearchSession:
             and (self.best is None or self.best.reward is None or trial.reward > self.best.reward)
         ):
             self.best = trial
+        if trial.reused_from is not None and trial.failure is None:
+            return  # says nothing of whether evaluations work
         self._failures.append(f"{trial.failure}: {(trial.reason or '').split(':')[0]}" if trial.failure else "")
         last = self._failures[-MAX_FAILURES_IN_A_ROW:]
         if len(last) == MAX_FAILURES_IN_A_ROW and last[0] and len(set(last)) == 1:
@@ -319,7 +325,7 @@ class SearchSession:
         for place, event in enumerate(events):
             if event["event"] == "asked":
                 trial = replace(self.store.trials[event["number"]], state=event["state"])
-                proposed = trial.genotype if trial.replicate else self._proposal()[0]
+                proposed = trial.genotype if trial.replicate else self._arms.propose(self._asked)[0]
                 if proposed != trial.genotype and place > max(forks, default=-1) and differs is None:
                     differs = trial.number
                     if not fork:

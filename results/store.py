@@ -114,14 +114,19 @@ class TrialStore:
         return store
 
     def asked(self, trial: Trial) -> None:
-        """Record a controller's ask and what is to be done about it; durable before a candidate is evaluated."""
+        """Record a controller's ask and what is to be done about it; durable before a candidate is evaluated.
+
+        Of a trial that is reused from an earlier run the line holds what was measured there, so that it is all this
+        run ever needs of the other.
+        """
         kept = {k: v for k, v in _fields(trial).items() if k not in _TOLD_LATER and v not in (None, ())}
-        self.record({"event": "asked", **kept}, durable=trial.state == "running")
+        if trial.reused_from is not None and trial.measurement is not None:
+            kept |= {"measurement": _kept(trial.measurement), "curve": trial.curve}
+        self.record({"event": "asked", **kept}, durable=trial.state == "running" and trial.reused_from is None)
 
     def measured(self, number: int, measurement: Measurement) -> None:
         """Record a measurement of a running trial."""
-        kept = {k: v for k, v in _fields(measurement).items() if v is not None}
-        self.record({"event": "measured", "number": number, "measurement": kept}, durable=False)
+        self.record({"event": "measured", "number": number, "measurement": _kept(measurement)}, durable=False)
 
     def attempted(self, number: int, reason: str) -> None:
         """Record that a trial's evaluation is begun once more, and why."""
@@ -192,7 +197,7 @@ class TrialStore:
             size = (self.folder / "journal.jsonl").stat().st_size  # after the view was read: a writer adds to both
             if not 0 <= start <= size:
                 raise ValueError(f"it covers {start} bytes of a journal of {size}")
-            return view.cast(self._table(start).schema), start
+            return self._table(start).fitted(view), start
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             log.warning("%s cannot be used (%s); reading the journal instead", path, error)
             return self._table(0).table([]), 0
@@ -224,6 +229,11 @@ def _fields(record: Trial | Measurement) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
+def _kept(measurement: Measurement) -> dict[str, Any]:
+    """What was measured, without what was not."""
+    return {k: v for k, v in _fields(measurement).items() if v is not None}
+
+
 _TOLD_LATER = ("measurement", "curve", "reward", "hypervolume", "told_at", "attempt", "failure")
 
 
@@ -232,8 +242,10 @@ def apply(event: Event, trials: dict[int, Trial]) -> None:
     kind = event["event"]
     if kind == "asked":
         values = {k: v for k, v in event.items() if k != "event"}
-        for name in ("genotype", "features"):
+        for name in ("genotype", "features", "curve"):
             values[name] = tuple(values.get(name, ()))
+        if "measurement" in values:
+            values["measurement"] = Measurement(**values["measurement"])
         trials[values["number"]] = Trial(**values)
     elif kind == "attempted":
         trial = trials[event["number"]]

@@ -25,6 +25,7 @@ _TRIAL_TYPES: dict[str, pa.DataType] = {
     "failure": pa.string(),
     "reason": pa.string(),
     "repeat_of": pa.int64(),
+    "reused_from": pa.string(),
     "replicate": pa.int64(),
     "arm": pa.string(),
     "attempt": pa.int64(),
@@ -35,6 +36,8 @@ _TRIAL_TYPES: dict[str, pa.DataType] = {
     "features": pa.list_(pa.float64()),
     "curve": pa.list_(pa.float64()),
 }
+_ADDED = ("reused_from",)
+"""Columns that were not there from the first; in a view from before they are empty."""
 _PLAIN = {"float": pa.float64(), "int": pa.int64(), "str": pa.string()}
 _MEASUREMENT_TYPES = {f.name: _PLAIN[str(f.type).removesuffix(" | None")] for f in fields(Measurement)}
 
@@ -62,6 +65,16 @@ class TrialTable:
         if twice:
             raise ValueError(f"the names of choices and constants must not be those of other columns; got {twice}")
         self.schema = pa.schema(types).with_metadata({k: json.dumps(v) for k, v in metadata.items()})
+
+    def fitted(self, view: pa.Table) -> pa.Table:
+        """A view that was written with these columns, or before some were added, with all of them.
+
+        Raises:
+            ValueError: it has other columns, or values that do not fit them.
+        """
+        for name in (n for n in self.schema.names if n in _ADDED and n not in view.column_names):
+            view = view.add_column(self.schema.get_field_index(name), name, [pa.nulls(len(view), pa.string())])
+        return view.cast(self.schema)
 
     def table(self, trials: Sequence[Trial]) -> pa.Table:
         """One row per trial."""

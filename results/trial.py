@@ -69,10 +69,11 @@ class Trial:
         architecture: the architecture's text, which identifies it.
         replicate: 0 for the first evaluation of an architecture, 1 for the second on purpose, ...
         arm: who proposed it: the `controller`, the `random` arm, or `confirm` for a leader trained once more.
-        seed: of its training; a function of the run's seed, the architecture and the replicate.
+        seed: of its training; a function of the run's seed, the architecture and the replicate, unless it was reused.
         state: what became of it.
         attempt: how often its evaluation was begun.
         repeat_of: the trial that evaluated the same architecture, for a repeat.
+        reused_from: `folder#number`, the trial of an earlier run whose training this is; None of one trained here.
         failure: what kind of failure, for a failed trial.
         reason: the last line of the failure, or the limit that an infeasible trial breaks.
         measurement: the newest measurement; a repeat carries the original's.
@@ -93,6 +94,7 @@ class Trial:
     state: State = "running"
     attempt: int = 1
     repeat_of: int | None = None
+    reused_from: str | None = None
     failure: FailureKind | None = None
     reason: str | None = None
     measurement: Measurement | None = None

@@ -6,14 +6,19 @@ import io
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from nas import progress
+from nas.controllers import CONTROLLERS
+from nas.problem import Problem
 from nas.progress import SearchProgress, duration, time_left, trial_line
+from nas.reuse import by_network
 from nas.session import SearchSession
+from results.store import TrialStore
 from results.trial import Failure, Measurement, Trial
 
 MakeSession = Callable[..., SearchSession]
@@ -80,11 +85,15 @@ def trial(**values: object) -> Trial:
             "trial 7: failed (diverged): loss is nan",
         ),
         (trial(), "trial 7: running"),
+        (
+            trial(state="complete", reward=0.5, measurement=Measurement(accuracy=0.5), reused_from="there#3"),
+            "trial 7 (reused): accuracy 0.5000, reward 0.5000",
+        ),
     ],
 )
 def test_trial_line(shown: Trial, line: str) -> None:
     assert trial_line(shown).endswith(line)
-    assert trial_line(shown).startswith("trial 7: ")
+    assert trial_line(shown).startswith("trial 7")
 
 
 def watched(session: SearchSession, console: Console, *, quiet: bool = False, pause_s: float = 0.0) -> None:
@@ -116,6 +125,23 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path, session_in: Make
     assert session.best is not None
     assert lines[3] == f"3/3 1 failed, best reward {session.best.reward:.4f}, about 0 s left"
     assert len(lines) == 4
+
+
+def test_reused_trials_are_shown_and_do_not_count_in_the_time_left(
+    tmp_path: Path, problem: Problem, session_in: MakeSession
+) -> None:
+    session = session_in(tmp_path / "earlier", budget=2)
+    watched(session, plain())
+    found = [replace(trial, reused_from=f"there#{n}") for n, trial in session.store.trials.items()]
+    controller = CONTROLLERS["random"](problem.space, problem.features, 0)
+    store = TrialStore.create(tmp_path / "run", {"space": problem.space.to_json()})
+    session, console = SearchSession(problem, controller, store, budget=3, seed=0, earlier=by_network(found)), plain()
+    with SearchProgress(session, 1, console=console):
+        assert session.ask() is not None
+    lines = written(console).splitlines()
+    assert [line.partition(",")[0] for line in lines[:2]] == [f"trial {n} (reused): accuracy 0.5000" for n in range(2)]
+    assert lines[2].startswith("0/3 0 failed")
+    assert lines[2].endswith("time left is known after the first candidate")
 
 
 def test_a_quick_search_does_not_flood_plain_lines(tmp_path: Path, session_in: MakeSession) -> None:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +21,10 @@ import pytest
 
 from nas.controllers.random_search import RandomSearch
 from nas.evaluation import Evaluate
+from nas.leaders import CONFIRMATIONS
 from nas.plugins import resolve
 from nas.problem import Problem
+from nas.reuse import by_network
 from nas.reward import accuracy, bind
 from nas.search import Workers, run_serial
 from nas.session import SearchSession
@@ -136,6 +139,22 @@ def test_outcomes_are_those_of_the_serial_driver(tmp_path: Path, session_in: Mak
     view = pd.read_parquet(tmp_path / "together" / "trials.parquet")  # and the view is up to date
     assert list(view["number"]) == list(range(12))
     assert set(view["state"]) == {"complete"}
+
+
+def test_what_earlier_runs_trained_reaches_no_worker(tmp_path: Path, problem: Problem, session_in: MakeSession) -> None:
+    earlier = session_in(tmp_path / "earlier", budget=6)
+    run_serial(earlier, evaluator())
+    found = [replace(trial, reused_from=f"there#{number}") for number, trial in earlier.store.trials.items()]
+    store = TrialStore.create(tmp_path / "run", {"space": problem.space.to_json()})
+    controller, log = RandomSearch(problem.space, problem.features, 0), tmp_path / "log"
+    session = SearchSession(problem, controller, store, budget=4, seed=0, confirm=2, earlier=by_network(found))
+    run_tune(session, evaluator(log), TWO)
+    first = session.store.frame()[:10]
+    assert first["reused_from"].notna().tolist() == [True] * 6 + [False] * 4
+    assert first["state"].eq("complete").all()
+    assert session.evaluated == 4
+    assert len(calls(log)) == 4 + 2 * CONFIRMATIONS
+    assert not {text for _, text in calls(log)[:4]} & set(first["architecture"][:6])
 
 
 def test_an_evaluator_from_a_file_travels_to_workers_that_cannot_import_it(

@@ -115,6 +115,9 @@ class AnyHistory(RuleBasedStateMachine):
                 return
             first = data.draw(st.sampled_from(originals))
             asked = replace(asked, repeat_of=first.number, genotype=first.genotype, architecture=first.architecture)
+        if state == "running" and data.draw(st.booleans()):
+            known = data.draw(MEASUREMENTS)
+            asked = replace(asked, reused_from="there#3", measurement=known, curve=(0.1, known.accuracy))
         self.store.asked(asked)
         self.expected[number] = asked
 
@@ -220,6 +223,7 @@ def test_view_has_plain_columns_that_pandas_reads(tmp_path: Path) -> None:
         "failure": "string",
         "reason": "string",
         "repeat_of": "int64",
+        "reused_from": "string",
         "replicate": "int64",
         "arm": "string",
         "attempt": "int64",
@@ -317,6 +321,18 @@ def test_without_a_usable_view_the_journal_gives_the_whole_table(
         assert_same(store.frame(), whole)
     assert f"{path} cannot be used" in caplog.text
     assert "reading the journal instead" in caplog.text
+
+
+def test_a_view_from_before_a_column_was_added_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = a_finished_run(tmp_path / "run")
+    store.write_view()
+    path, whole = tmp_path / "run" / "trials.parquet", store.frame()
+    pq.write_table(pq.read_table(path).drop_columns(["reused_from"]), path, write_page_checksum=True)
+    assert_same(store.frame(), whole)
+    assert not caplog.text
+    asked = replace(trial(3, SPACE.genotype_at(3)), reused_from="there#3", measurement=Measurement(accuracy=0.5))
+    store.asked(asked)
+    assert store.frame()["reused_from"].fillna("").tolist() == ["", "", "", "there#3"]
 
 
 def test_a_view_truncated_anywhere_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
