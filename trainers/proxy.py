@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from results.trial import Measurement
 from search_spaces import Architecture, cost
@@ -24,6 +25,12 @@ from trainers.recipe import Recipe
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
 from trainers.train import accuracy, train_epochs
+
+BLOCKS = 5
+"""Pairs of blocks of steps behind a step time, where they agree."""
+
+PRECISION = 0.03
+"""How narrow its interval should be, relative to it; up to five times as many pairs are timed for it."""
 
 
 class ProxyTask:
@@ -71,7 +78,10 @@ class ProxyTask:
         }
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Measurement]:
-        """Time the architecture's training step, then train it; a measurement after every epoch.
+        """Train the architecture and time its training step; a measurement after every epoch.
+
+        The steps of the training itself are timed, in alternation with the anchor's; where a CPU trains with several
+        threads, a step is timed on one of them before.
 
         Raises:
             FloatingPointError: the training diverged.
@@ -82,18 +92,40 @@ class ProxyTask:
             torch.cuda.empty_cache()  # what the candidate before held
         if self._on_device is None:
             self._on_device = on_device(self.data, device)
-        step_time = self.time_step(architecture)
+        timing = self._step_timer.while_training() if self._times_while_training() else None
+        step_time = self.time_step(architecture) if timing is None else None
         if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()  # the peak of the training, without the anchor's steps
+            torch.cuda.reset_peak_memory_stats()
+
+        def around(step: Callable[[], Tensor]) -> Tensor:
+            if timing is None or timing.result is not None:
+                return step()
+            loss = timing(step)
+            if timing.result is not None and device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()  # the peak of the training, without the anchor's steps
+            return loss
+
         begun = time.perf_counter()
         torch.manual_seed(seed)
         network = self._build(architecture, seed)
-        for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed), 1):
+        for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed, around=around), 1):
             top1 = accuracy(network, self._on_device.minival, self._on_device)
-            yield self._measurement(architecture, epoch, top1, step_time, time.perf_counter() - begun)
+            taken = time.perf_counter() - begun
+            if timing is not None and step_time is None:
+                step_time = self._step_timer.finish(timing, architecture, self.data.image_size)
+            assert step_time is not None
+            yield self._measurement(architecture, epoch, top1, step_time, taken)
+
+    def _times_while_training(self) -> bool:
+        """Whether the steps of the training are those that are timed; on a CPU that needs a training of one thread."""
+        return torch_device(self.device).type == "cuda" or torch.get_num_threads() == 1
 
     def time_step(self, architecture: Architecture) -> StepTime:
         """The architecture's training step time over the anchor's, on this device; of a CPU, on one core."""
+        return self._step_timer(architecture, self.data.image_size)
+
+    @property
+    def _step_timer(self) -> StepTimer:
         if self._timer is None:
             self._timer = StepTimer(
                 self.anchor,
@@ -102,8 +134,10 @@ class ProxyTask:
                 num_classes=len(self.data.class_names),
                 in_channels=self.data.in_channels,
                 device=self.device,
+                blocks=BLOCKS,
+                precision=PRECISION,
             )
-        return self._timer(architecture, self.data.image_size)
+        return self._timer
 
     @property
     def has_step_time(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -13,7 +13,7 @@ from search_spaces import Architecture
 from trainers.devices import torch_device
 from trainers.network import build_network
 from trainers.recipe import Recipe
-from trainers.timing import StepTime, time_steps
+from trainers.timing import PairedTiming, StepTime, time_steps
 from trainers.train import TrainingStep
 
 
@@ -104,10 +104,27 @@ class StepTimer:
             return time_steps(
                 self._step(architecture, image_size),
                 self._anchor,
-                wait=torch.cuda.synchronize if self.device.type == "cuda" else lambda: None,
+                wait=self._wait,
                 blocks=self._blocks,
                 precision=self._precision,
             )
+
+    def while_training(self) -> PairedTiming:
+        """What times the steps of a training beside the anchor's; on a CPU, the training must have one thread."""
+        return PairedTiming(self._anchor, wait=self._wait, blocks=self._blocks, precision=self._precision)
+
+    def finish(self, timing: PairedTiming, architecture: Architecture, image_size: int) -> StepTime:
+        """The result of a timing, with further steps on random pictures where the training had too few."""
+        if timing.result is None:
+            step = self._step(architecture, image_size)
+            step()
+            while timing.result is None:
+                timing(step)
+        return timing.result
+
+    @property
+    def _wait(self) -> Callable[[], object]:
+        return torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
 
     def peak_memory_bytes(self, architecture: Architecture, image_size: int) -> int:
         """The most bytes that tensors take during a step; see `peak_memory_bytes`."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 Step = Callable[[], object]
+
+T = TypeVar("T")
 
 
 class StepTime(NamedTuple):
@@ -34,6 +36,96 @@ class StepTime(NamedTuple):
     anchor_seconds: float
 
 
+class PairedTiming:
+    """Times steps as they are taken, in alternation with an anchor's; call it with each until there is a `result`.
+
+    So the steps of a training are timed, and nothing is computed for the timing alone but the anchor's steps.
+
+    Args:
+        anchor: what to compare to.
+        wait: returns when the device is done with all that was asked of it.
+        blocks: pairs of blocks; each pair gives one ratio.
+        block_s: a block takes at least this long, one step or several.
+        precision: go on with more pairs until the interval is this narrow, relative to the ratio, or five times as
+            many have been timed.
+
+    Attributes:
+        result: the step time, when enough steps were taken; None before.
+    """
+
+    def __init__(
+        self,
+        anchor: Step,
+        *,
+        wait: Callable[[], object],
+        blocks: int = 9,
+        block_s: float = 0.04,
+        precision: float | None = None,
+    ) -> None:
+        self._anchor, self._wait = anchor, wait
+        self._blocks, self._block_s, self._precision = blocks, block_s, precision
+        self._settling: list[float] = []
+        self._counts: tuple[int, int] | None = None  # steps in a block: of what is timed, of the anchor
+        self._block: list[float] = []
+        self._anchor_s = 0.0
+        self._pairs: list[tuple[float, float]] = []
+        self.result: StepTime | None = None
+
+    def __call__(self, step: Callable[[], T]) -> T:
+        """Take a step, and give what it gives."""
+        if self.result is not None:
+            return step()
+        if self._counts is not None and not self._block and len(self._pairs) % 2:
+            self._anchor_s = self._anchor_block()  # by turns before and after, so that neither always follows
+        given, seconds = self._timed(step)
+        if self._counts is None:
+            self._settle(seconds)
+            return given
+        self._block.append(seconds)
+        if len(self._block) == self._counts[0]:
+            if not len(self._pairs) % 2:
+                self._anchor_s = self._anchor_block()
+            self._pairs.append((sum(self._block) / len(self._block), self._anchor_s))
+            self._block = []
+            self._conclude()
+        return given
+
+    def _settle(self, seconds: float) -> None:
+        """Warm up; when the step is no faster than before, the anchor is warmed up, and blocks can begin."""
+        self._settling.append(seconds)
+        if not _is_settled(self._settling):
+            return
+        anchors: list[float] = []
+        while not _is_settled(anchors):
+            anchors.append(self._timed(self._anchor)[1])
+        count, anchor_count = (max(1, round(self._block_s / min(taken))) for taken in (self._settling, anchors))
+        self._counts = (count, anchor_count)
+
+    def _anchor_block(self) -> float:
+        assert self._counts is not None
+        return statistics.fmean(self._timed(self._anchor)[1] for _ in range(self._counts[1]))
+
+    def _timed(self, step: Callable[[], T]) -> tuple[T, float]:
+        self._wait()
+        begun = time.perf_counter()
+        given = step()
+        self._wait()
+        return given, time.perf_counter() - begun
+
+    def _conclude(self) -> None:
+        """Set the result when there are enough pairs."""
+        done = len(self._pairs)
+        if done % self._blocks:
+            return
+        timed = np.array(self._pairs)
+        ratios = timed[:, 0] / timed[:, 1]
+        ratio = float(np.median(ratios))
+        low, high = median_interval(ratios)
+        if self._precision is None or high - low <= self._precision * ratio or done >= 5 * self._blocks:
+            seconds, anchor_seconds = np.median(timed, axis=0)
+            self.result = StepTime(ratio, low, high, float(seconds), float(anchor_seconds))
+
+
 def time_steps(
     step: Step,
     anchor: Step,
@@ -43,34 +135,11 @@ def time_steps(
     block_s: float = 0.04,
     precision: float | None = None,
 ) -> StepTime:
-    """Time one step against another.
-
-    Args:
-        step: what to time.
-        anchor: what to compare it to.
-        wait: returns when the device is done with all that was asked of it.
-        blocks: pairs of blocks; each pair gives one ratio.
-        block_s: a block takes at least this long, one step or several.
-        precision: go on with more pairs until the interval is this narrow, relative to the ratio, or five times as
-            many have been timed.
-    """
-    counts = [_settle(s, wait, block_s) for s in (step, anchor)]
-    pairs: list[list[float]] = []
-    while True:
-        for block in range(blocks):
-            pair = [0.0, 0.0]
-            order = (0, 1) if block % 2 == 0 else (1, 0)  # neither always follows the other
-            for which in order:
-                pair[which] = _block((step, anchor)[which], counts[which], wait) / counts[which]
-            pairs.append(pair)
-        timed = np.array(pairs)
-        ratios = timed[:, 0] / timed[:, 1]
-        ratio = float(np.median(ratios))
-        low, high = median_interval(ratios)
-        if precision is None or high - low <= precision * ratio or len(pairs) >= 5 * blocks:
-            break
-    seconds, anchor_seconds = np.median(timed, axis=0)
-    return StepTime(ratio, low, high, float(seconds), float(anchor_seconds))
+    """Time one step against another; the arguments are those of `PairedTiming`."""
+    timing = PairedTiming(anchor, wait=wait, blocks=blocks, block_s=block_s, precision=precision)
+    while timing.result is None:
+        timing(step)
+    return timing.result
 
 
 def median_interval(samples: np.ndarray, *, draws: int = 1000) -> tuple[float, float]:
@@ -80,19 +149,6 @@ def median_interval(samples: np.ndarray, *, draws: int = 1000) -> tuple[float, f
     return float(low), float(high)
 
 
-def _settle(step: Step, wait: Callable[[], object], block_s: float, *, at_most: int = 8) -> int:
-    """Warm up until a step is no faster than the ones before; how many steps make a block."""
-    taken: list[float] = []
-    while len(taken) < at_most:
-        taken.append(_block(step, 1, wait))
-        if len(taken) > 2 and taken[-1] > 0.9 * statistics.median(taken[-3:-1]):
-            break
-    return max(1, round(block_s / min(taken)))
-
-
-def _block(step: Step, count: int, wait: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    for _ in range(count):
-        step()
-    wait()
-    return time.perf_counter() - begun
+def _is_settled(taken: list[float], *, at_most: int = 8) -> bool:
+    """Whether the last step was no faster than the ones before, or there were enough."""
+    return len(taken) >= at_most or (len(taken) > 2 and taken[-1] > 0.9 * statistics.median(taken[-3:-1]))

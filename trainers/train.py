@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -62,11 +63,25 @@ class TrainingStep:
         return loss.detach()
 
 
-def train_epochs(network: nn.Module, data: DeviceData, recipe: Recipe, seed: int) -> Iterator[float]:
+def train_epochs(
+    network: nn.Module,
+    data: DeviceData,
+    recipe: Recipe,
+    seed: int,
+    *,
+    around: Callable[[Callable[[], Tensor]], Tensor] = lambda step: step(),
+) -> Iterator[float]:
     """Train, and give the mean loss after each epoch.
 
     The order of the pictures, and how they are varied, is a function of the seed; the last, smaller batch of an
     epoch is left out, for batch norm's sake.
+
+    Args:
+        network: trained in place.
+        data: where the network is.
+        recipe: how.
+        seed: of order and variation.
+        around: takes each step, such as `timing.PairedTiming`.
 
     Raises:
         FloatingPointError: the loss is not finite any more (told at the end of an epoch).
@@ -91,7 +106,7 @@ def train_epochs(network: nn.Module, data: DeviceData, recipe: Recipe, seed: int
             if varied.mixup or varied.cutmix:
                 shares = F.one_hot(labels, data.num_classes).float()
                 inputs, targets = mixed(inputs, shares, varied, chance)
-            total += step(inputs, targets, rate)
+            total += around(partial(step, inputs, targets, rate))
         loss = total.item() / batches
         if not math.isfinite(loss):
             raise FloatingPointError(f"the training loss became {loss} in epoch {epoch + 1}")

@@ -588,6 +588,7 @@ def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outc
     from trainers.timing import StepTime
 
     monkeypatch.setattr(ProxyTask, "time_step", lambda task, architecture: StepTime(1.0, 1.0, 1.0, 1.0, 1.0))
+    monkeypatch.setattr(ProxyTask, "_times_while_training", lambda task: False)
     monkeypatch.chdir(tmp_path)
     pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
     np.savez("data.npz", x_train=pictures, y_train=np.arange(60) % 2)

@@ -24,6 +24,7 @@ from trainers.device_data import on_device
 from trainers.network import build_network
 from trainers.proxy import ProxyTask
 from trainers.recipe import Recipe
+from trainers.step_timer import RandomStep
 from trainers.timing import StepTime
 from trainers.train import TrainingStep, accuracy, autocast, train_epochs
 
@@ -47,6 +48,7 @@ def _one_thread() -> Iterator[None]:
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the step time, which takes longer here than the training."""
     monkeypatch.setattr(ProxyTask, "time_step", lambda task, architecture: StepTime(1.0, 1.0, 1.0, 0.1, 0.1))
+    monkeypatch.setattr(ProxyTask, "_times_while_training", lambda task: False)
 
 
 def pictures(count: int, seed: int, *, noise: float, channels: int = 1) -> Split:
@@ -138,6 +140,44 @@ def test_a_step_is_timed_on_one_thread_whatever_the_training_has(monkeypatch: py
         task.time_step(LARGE)
     assert (threads, torch.get_num_threads()) == ([1, 1], 2)
     torch.set_num_threads(1)
+
+
+def test_with_one_thread_the_steps_of_the_training_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    call = RandomStep.__call__
+
+    def noted(step: RandomStep) -> torch.Tensor:
+        taken.append(str(step.network.architecture))
+        return call(step)
+
+    monkeypatch.setattr(RandomStep, "__call__", noted)
+    task = ProxyTask(made(train=20_000), replace(QUICK, epochs=1), SMALL, device="cpu")
+    alone = list(task(LARGE, 5))
+    assert set(taken) == {str(SMALL)}, "nothing but the anchor's steps is computed for it"
+    assert alone[0].step_time is not None
+    assert alone[0].step_time > 1
+    assert {m.step_time for m in alone} == {alone[0].step_time}
+    torch.set_num_threads(2)
+    try:
+        before = list(task(LARGE, 5))
+    finally:
+        torch.set_num_threads(1)
+    assert set(taken) == {str(SMALL), str(LARGE)}
+    assert before[-1].step_time == pytest.approx(alone[-1].step_time, rel=1.0)
+
+
+def test_timing_changes_nothing_of_the_training(request: pytest.FixtureRequest) -> None:
+    task = ProxyTask(made(noise=60.0), QUICK, SMALL, device="cpu")
+    timed = curve(task, seed=3)
+    request.getfixturevalue("untimed")
+    assert curve(task, seed=3) == timed
+
+
+def test_a_training_of_few_steps_is_timed_with_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = ProxyTask(made(), Recipe(epochs=1, batch_size=256), SMALL, device="cpu")
+    (only,) = list(task(SMALL, 0))
+    assert only.step_time is not None
+    assert 0.5 < only.step_time < 2.0
 
 
 def test_the_same_seed_trains_the_same_whatever_came_before(request: pytest.FixtureRequest) -> None:

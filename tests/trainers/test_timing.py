@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from trainers.timing import StepTime, median_interval, time_steps
+from trainers.timing import PairedTiming, StepTime, median_interval, time_steps
 
 
 class Clock:
@@ -144,3 +144,26 @@ def test_pairs_are_added_until_the_interval_is_narrow(clock: Clock) -> None:
     assert fine.high - fine.low <= 0.01 * fine.ratio < rough.high - rough.low
     forever, _ = timed(0.01, *(0.1 + 0.2 * (i % 2) for i in range(1000)))
     assert forever <= without + 4 * 5  # five times as many pairs, and no more
+
+
+def test_steps_are_timed_as_they_are_taken(clock: Clock) -> None:
+    timing = PairedTiming(clock.step("b", 0.01), wait=nothing, blocks=4, block_s=0.04)
+    step, given = clock.step("a", 0.02), []
+    while timing.result is None:
+        given.append(timing(lambda: (step(), len(given))[1]))
+        clock.now_s += 3.0  # what a training does between two steps does not count
+    assert timing.result == pytest.approx(StepTime(2.0, 2.0, 2.0, 0.02, 0.01))
+    assert given == list(range(len(given))), "each step is taken once, and gives what it gives"
+    clock.calls.clear()
+    assert timing(lambda: "later") == "later"
+    assert clock.calls == [], "the anchor's steps are over"
+
+
+def test_steps_that_fail_are_the_trainings_failures(clock: Clock) -> None:
+    timing = PairedTiming(clock.step("b", 0.01), wait=nothing)
+
+    def fails() -> None:
+        raise FloatingPointError("diverged")
+
+    with pytest.raises(FloatingPointError, match="diverged"):
+        timing(fails)
