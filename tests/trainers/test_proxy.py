@@ -151,7 +151,7 @@ def test_with_one_thread_the_steps_of_the_training_are_timed(monkeypatch: pytest
         return call(step)
 
     monkeypatch.setattr(RandomStep, "__call__", noted)
-    task = ProxyTask(made(train=20_000), replace(QUICK, epochs=1), SMALL, device="cpu")
+    task = ProxyTask(made(train=4_000), replace(QUICK, epochs=1), SMALL, device="cpu")
     alone = list(task(LARGE, 5))
     assert set(taken) == {str(SMALL)}, "nothing but the anchor's steps is computed for it"
     assert alone[0].step_time is not None
