@@ -84,6 +84,8 @@ _Augment = typer.Option(
     "in crop,flip,randaugment:10. Digits may not be flipped."
 )
 _Minival = typer.Option(min=1, help="Training pictures held out for the reward. Default: 2 %, at least 500.")
+_TrainShare = typer.Option(help="Share of the training pictures that candidates are trained on.")
+_Width = typer.Option(help="What candidates' widths are multiplied by while they are trained and timed.")
 _CacheLimit = typer.Option(min=0, help="GB of decoded pictures kept on disk for later runs; 0: in memory.")
 _Device = typer.Option(help="auto, cpu or cuda.")
 
@@ -114,6 +116,8 @@ def search(
     batch_size: Annotated[int | None, _BatchSize] = None,
     augment: Annotated[str, _Augment] = "none",
     minival: Annotated[int | None, _Minival] = None,
+    train_share: Annotated[float, _TrainShare] = 1.0,
+    width: Annotated[float, _Width] = 1.0,
     max_unreadable: Annotated[float, typer.Option(help="Share of pictures that may be unreadable.")] = 0.01,
     cache_limit: Annotated[float, _CacheLimit] = 100.0,
     max_params: Annotated[float | None, typer.Option(help="The most parameters a candidate may have.")] = None,
@@ -156,6 +160,8 @@ def search(
         batch_size=batch_size,
         augment=augment,
         minival=minival,
+        train_share=train_share,
+        width=width,
         max_unreadable=max_unreadable,
         cache_limit_gb=cache_limit,
         device=device,

@@ -42,6 +42,8 @@ class SearchConfig:
         batch_size: pictures in a training step; None is the recipe's own.
         augment: how training pictures are varied, such as `crop,flip`; see `trainers.augmentation.Augmentation`.
         minival: pictures of the minival; None is 2 % of the training pictures, at least 500.
+        train_share: the share of the training pictures that candidates are trained on.
+        width: what the widths of candidates are multiplied by while they are trained and timed.
         max_unreadable: the share of pictures that may be unreadable.
         cache_limit_gb: what decoded pictures may take on the disk; it decides nothing, and may be another on resume.
         device: `auto`, `cpu` or `cuda`.
@@ -64,6 +66,8 @@ class SearchConfig:
     batch_size: int | None = None
     augment: str = "none"
     minival: int | None = None
+    train_share: float = 1.0
+    width: float = 1.0
     max_unreadable: float = 0.01
     cache_limit_gb: float = 100.0
     device: str = "auto"
@@ -274,12 +278,13 @@ def _proxy(
         image_size=image_size,
         minival=config.minival,
         seed=config.split_seed,
+        train_share=config.train_share,
         max_unreadable=config.max_unreadable,
         cache_limit_gb=config.cache_limit_gb,
     )
     chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
     recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None}, augmentation=varied)
-    task = ProxyTask(data, recipe, space.backbone, device=config.device)
+    task = ProxyTask(data, recipe, space.backbone, device=config.device, width=config.width)
     shape = {"num_classes": len(data.class_names), "in_channels": data.in_channels}
     described = {**task.describe(), **shape, "split_seed": config.split_seed}
     varying = "" if str(varied) == "none" else f", {varied}"
@@ -298,6 +303,12 @@ def _with_calibration(
 
     if started:
         task.calibration = None if given is None else Calibration.from_json(given)
+        return []
+    if task.width != 1:
+        if "step_time" in config.limits:
+            raise ValueError(
+                "a limit of step_time needs a width of 1; step times of narrower networks are not expected"
+            )
         return []
     size, recipe, device = task.data.image_size, task.recipe, config.device
     task.calibration = kept_calibration(space, size, recipe, device=device)

@@ -75,6 +75,7 @@ def load_data(
     image_size: int,
     minival: int | None = None,
     seed: int = 0,
+    train_share: float = 1.0,
     max_unreadable: float = 0.01,
     cache_limit_gb: float = CACHE_LIMIT_GB,
 ) -> Data:
@@ -86,7 +87,8 @@ def load_data(
             source that has a test split of its own, this is taken; else all its pictures.
         image_size: side of the pictures, in pixels.
         minival: pictures of the minival; None is 2 % of the training pictures, but at least 500.
-        seed: fixes which pictures are in the minival.
+        seed: fixes which pictures are in the minival, and which are trained on.
+        train_share: of the pictures that are not in the minival, how many are trained on; of each class its share.
         max_unreadable: share of the pictures of a split that may be unreadable; they are skipped.
         cache_limit_gb: what decoded pictures may take on the disk, those of other runs included (`pack`); 0 keeps
             them in memory.
@@ -99,13 +101,15 @@ def load_data(
         ValueError: a source is not as it must be, or an argument out of its range (says what and the remedy).
         OSError: the cache cannot be used, or its disk is full.
     """
-    _check_arguments(image_size, minival, seed, max_unreadable)
+    _check_arguments(image_size, minival, seed, max_unreadable, train_share)
     dataset = read_dataset(source, test_source)
     choose_minival(dataset.classes, minival, seed)  # where this is impossible, say so before the long work
     request = Request(source, test_source, image_size, max_unreadable, _limit(cache_limit_gb))
     pictures = decoded(dataset, request)
     held_out = choose_minival(pictures.labels, minival, seed)
     rest = np.setdiff1d(np.arange(len(pictures.labels)), held_out)
+    if train_share < 1:
+        rest = rest[choose_minival(pictures.labels[rest], max(1, round(train_share * len(rest))), seed)]
     return Data(
         train=Split(pictures.images, pictures.labels[rest], rest),
         minival=Split(pictures.images, pictures.labels[held_out], held_out),
@@ -157,12 +161,16 @@ def choose_minival(labels: NDArray[np.int64], size: int | None, seed: int) -> ND
     return np.sort(np.concatenate(parts))
 
 
-def _check_arguments(image_size: int, minival: int | None, seed: int, max_unreadable: float) -> None:
+def _check_arguments(
+    image_size: int, minival: int | None, seed: int, max_unreadable: float, train_share: float
+) -> None:
     for name, value, least in (("image_size", image_size, 1), ("minival", minival, 1), ("seed", seed, 0)):
         if value is None and name == "minival":
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}")
+    if not 0 < train_share <= 1:
+        raise ValueError(f"train_share must be a share above 0 and at most 1; got {train_share!r}")
     if not 0 <= max_unreadable <= 1:
         raise ValueError(f"max_unreadable must be a share from 0 to 1; got {max_unreadable!r}")
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from results.trial import Measurement
 from search_spaces import Architecture, cost
+from search_spaces.efficientnet import scale_uniformly
 from trainers.calibration import Calibration
 from trainers.data import Data
 from trainers.device_data import DeviceData, on_device
@@ -44,6 +45,8 @@ class ProxyTask:
         recipe: how long and how.
         anchor: the architecture whose step time is 1.
         device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
+        width: what the widths of networks are multiplied by for training and timing; params, macs and activations
+            stay those of the whole network.
 
     Attributes:
         calibration: of this device, for `expected_step_time`; None until it is set.
@@ -52,13 +55,17 @@ class ProxyTask:
         ValueError: the device is unknown or not there, or the batch exceeds the training pictures.
     """
 
-    def __init__(self, data: Data, recipe: Recipe, anchor: Architecture, *, device: str = "auto") -> None:
+    def __init__(
+        self, data: Data, recipe: Recipe, anchor: Architecture, *, device: str = "auto", width: float = 1.0
+    ) -> None:
         torch_device(device)
+        if not 0 < width <= 1:
+            raise ValueError(f"width must be above 0 and at most 1; got {width!r}")
         if recipe.batch_size > data.sizes["train"]:
             raise ValueError(
                 f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"
             )
-        self.data, self.recipe, self.anchor, self.device = data, recipe, anchor, device
+        self.data, self.recipe, self.anchor, self.device, self.width = data, recipe, anchor, device, width
         self.calibration: Calibration | None = None
         self._on_device: DeviceData | None = None
         self._timer: StepTimer | None = None
@@ -75,6 +82,7 @@ class ProxyTask:
             "recipe": self.recipe.describe(),
             "anchor": str(self.anchor),
             "device": torch_device(self.device).type,
+            **({} if self.width == 1 else {"width": self.width}),
         }
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Measurement]:
@@ -112,7 +120,7 @@ class ProxyTask:
             top1 = accuracy(network, self._on_device.minival, self._on_device)
             taken = time.perf_counter() - begun
             if timing is not None and step_time is None:
-                step_time = self._step_timer.finish(timing, architecture, self.data.image_size)
+                step_time = self._step_timer.finish(timing, self._trained(architecture), self.data.image_size)
             assert step_time is not None
             yield self._measurement(architecture, epoch, top1, step_time, taken)
 
@@ -122,13 +130,13 @@ class ProxyTask:
 
     def time_step(self, architecture: Architecture) -> StepTime:
         """The architecture's training step time over the anchor's, on this device; of a CPU, on one core."""
-        return self._step_timer(architecture, self.data.image_size)
+        return self._step_timer(self._trained(architecture), self.data.image_size)
 
     @property
     def _step_timer(self) -> StepTimer:
         if self._timer is None:
             self._timer = StepTimer(
-                self.anchor,
+                self._trained(self.anchor),
                 self.data.image_size,
                 self.recipe,
                 num_classes=len(self.data.class_names),
@@ -154,9 +162,14 @@ class ProxyTask:
             raise ValueError("step times are expected by a calibration; there is none yet: set one (`calibrate`)")
         return self.calibration(architecture, num_classes=len(self.data.class_names), in_channels=self.data.in_channels)
 
+    def _trained(self, architecture: Architecture) -> Architecture:
+        """The network that is trained in place of an architecture."""
+        return architecture if self.width == 1 else scale_uniformly(architecture, self.width, 1.0, guard=False)
+
     def _build(self, architecture: Architecture, seed: int) -> Network:
         generator = torch.Generator().manual_seed(seed)
-        network = build_network(architecture, len(self.data.class_names), self.data.in_channels, generator=generator)
+        trained = self._trained(architecture)
+        network = build_network(trained, len(self.data.class_names), self.data.in_channels, generator=generator)
         return network.to(torch_device(self.device), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _measurement(

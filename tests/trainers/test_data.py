@@ -733,3 +733,17 @@ def test_cifar10(shared_data: Path) -> None:
     means = data.train.images.mean((0, 1, 2)) / 255
     assert np.abs(means - [0.4914, 0.4822, 0.4465]).max() < 0.01
     assert np.bincount(data.minival.labels).tolist() == [50] * 10
+
+
+def test_a_share_of_the_training_pictures(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "a.npz", **digits(400))
+    whole, half = (small(source, minival=40, train_share=share) for share in (1.0, 0.5))
+    assert half.sizes == {"train": 180, "minival": 40, "test": 0}
+    assert_same(half.minival, whole.minival)
+    assert np.bincount(half.train.labels).tolist() == [90, 90]
+    assert half.train.rows is not None
+    assert whole.train.rows is not None
+    assert set(half.train.rows) < set(whole.train.rows)
+    for share in (0.0, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="train_share must be a share above 0"):
+            small(source, train_share=share)

@@ -430,3 +430,17 @@ def test_step_times_are_expected_by_a_calibration() -> None:
     assert task.expected_step_time(SMALL) > 0.75
     received = pickle.loads(pickle.dumps(task))
     assert received.expected_step_time(SMALL) == task.expected_step_time(SMALL), "so that workers have it too"
+
+
+def test_a_narrower_network_is_trained_and_the_whole_one_is_counted(untimed: None) -> None:
+    half = ProxyTask(made(), QUICK, SMALL, device="cpu", width=0.5)
+    whole = ProxyTask(made(), QUICK, SMALL, device="cpu")
+    built = half._build(LARGE, 0)
+    assert sum(p.numel() for p in built.parameters()) < 0.5 * sum(
+        p.numel() for p in whole._build(LARGE, 0).parameters()
+    )
+    (one, *_), (other, *_) = half(LARGE, 0), whole(LARGE, 0)
+    assert (one.params, one.macs) == (other.params, other.macs)
+    assert half.describe() == {**whole.describe(), "width": 0.5}
+    with pytest.raises(ValueError, match="width must be above 0 and at most 1"):
+        ProxyTask(made(), QUICK, SMALL, width=0.0)
