@@ -44,6 +44,12 @@ _Address = Annotated[
 _Timeout = Annotated[
     float | None, typer.Option(min=0.001, help="Seconds that one candidate may take; past them it has failed.")
 ]
+_Scheduler = typer.Option(help="none, or asha: candidates whose accuracy is poor for their epochs are stopped early.")
+_GraceEpochs = typer.Option(min=1, help="For asha: the least epochs before a candidate may be stopped.")
+_ReductionFactor = typer.Option(
+    help="For asha: 3 lets those go on that are among the best third of all trained for so long, and asks again after "
+    "3 times the epochs."
+)
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 _Seed = typer.Option(help="Of the controller, of the minival and of the candidates' training.")
 _Space = typer.Option(help="small, efficientnetv2-s, efficientnet-b4, or path/to/file.py:object.")
@@ -112,6 +118,9 @@ def search(
     gpus_per_trial: _GpusPerTrial = None,
     address: _Address = None,
     trial_timeout: _Timeout = None,
+    scheduler: Annotated[str, _Scheduler] = "none",
+    grace_epochs: Annotated[int, _GraceEpochs] = 1,
+    reduction_factor: Annotated[float, _ReductionFactor] = 3.0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder. Default: runs/<date>-<space>-<controller>.")
     ] = None,
@@ -151,6 +160,9 @@ def search(
         gpus_per_trial=gpus_per_trial,
         address=address,
         trial_timeout_s=trial_timeout,
+        scheduler=scheduler,
+        grace_epochs=grace_epochs,
+        reduction_factor=reduction_factor,
     )
     check_workers(settings, evaluator)
     check_storage(optuna_storage)
@@ -169,6 +181,9 @@ def resume(
     gpus_per_trial: _GpusPerTrial = None,
     address: _Address = None,
     trial_timeout: _Timeout = None,
+    scheduler: Annotated[str | None, _Scheduler] = None,
+    grace_epochs: Annotated[int | None, _GraceEpochs] = None,
+    reduction_factor: Annotated[float | None, _ReductionFactor] = None,
     data: Annotated[str | None, typer.Option(help="Where the same pictures are now, if they were moved.")] = None,
     test_data: Annotated[str | None, typer.Option(help="The same, for the test split.")] = None,
     space: Annotated[str | None, typer.Option(help="Checked against the run's.")] = None,
@@ -199,6 +214,9 @@ def resume(
         "gpus_per_trial": gpus_per_trial,
         "address": address,
         "trial_timeout_s": trial_timeout,
+        "scheduler": scheduler,
+        "grace_epochs": grace_epochs,
+        "reduction_factor": reduction_factor,
     }
     settings = replace(settings, **{k: v for k, v in changes.items() if v is not None})
     raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet, fork=fork))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.controllers import CONTROLLERS, Controller
-from nas.evaluation import Evaluate
+from nas.evaluation import Evaluate, epochs_of
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
 from nas.reward import REWARDS, bind
@@ -94,6 +94,7 @@ class Search:
         evaluate: the evaluator.
         controller: a fresh one.
         identity: everything that decides the outcome, as plain data; equal searches have equal identities.
+        epochs: how many measurements the evaluator gives of a candidate; None where it does not say.
         prices: by which step times are expected; None where none are needed.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
@@ -103,6 +104,7 @@ class Search:
     evaluate: Evaluate
     controller: Controller
     identity: dict[str, Any]
+    epochs: int | None = None
     prices: list[float] | None = None
     splits: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
@@ -148,6 +150,7 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
         evaluate=evaluate,
         controller=controller,
         identity=_identity(config, problem, task),
+        epochs=epochs_of(evaluate),
         prices=None if found is None else list(found),
         splits=splits,
         notes=notes,

@@ -16,7 +16,7 @@ from typing import Any
 
 import nas
 from nas.config import Search, SearchConfig, build, differences
-from nas.search import run
+from nas.search import EarlyStopping, Workers, run
 from nas.session import SearchSession
 from results.store import TrialStore, check_free
 from search_spaces import SPACES
@@ -35,6 +35,12 @@ class RunSettings:
         gpus_per_trial: share of a GPU for each.
         address: of a Ray cluster.
         trial_timeout_s: the longest that one candidate may take.
+        scheduler: who stops poor candidates early: `asha`, or `none`.
+        grace_epochs: the least epochs before one may be stopped.
+        reduction_factor: of those that were trained for so long, one in how many goes on.
+
+    Raises:
+        ValueError: the scheduler is unknown, or as `EarlyStopping`.
     """
 
     budget: int
@@ -44,6 +50,21 @@ class RunSettings:
     gpus_per_trial: float | None = None
     address: str | None = None
     trial_timeout_s: float | None = None
+    scheduler: str = "none"
+    grace_epochs: int = 1
+    reduction_factor: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.scheduler not in SCHEDULERS:
+            raise ValueError(f"scheduler must be among {', '.join(SCHEDULERS)}; got {self.scheduler}")
+        self.stopping(None)
+
+    def stopping(self, epochs: int | None) -> EarlyStopping | None:
+        """When candidates that are trained for so many epochs are stopped early; None where none is."""
+        return None if self.scheduler == "none" else EarlyStopping(self.grace_epochs, self.reduction_factor, epochs)
+
+
+SCHEDULERS = ("none", "asha")
 
 
 def start(config: SearchConfig, folder: Path) -> tuple[Search, TrialStore]:
@@ -128,13 +149,15 @@ def note_start(store: TrialStore, settings: RunSettings) -> None:
     )
 
 
-def finish(session: SearchSession, search: Search, workers: Any, timeout_s: float | None) -> None:
+def finish(
+    session: SearchSession, search: Search, workers: Workers, *, timeout_s: float | None, stopping: EarlyStopping | None
+) -> None:
     """Run a session to its end, and leave the store complete whatever happens."""
     try:
         if session.finished:
             session.store.write_view()
         else:
-            run(session, search.evaluate, workers, trial_timeout_s=timeout_s)
+            run(session, search.evaluate, workers, trial_timeout_s=timeout_s, stopping=stopping)
     finally:
         session.store.close()
 

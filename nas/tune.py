@@ -24,8 +24,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nas.early_stopping import ACCURACY, SessionScheduler
 from nas.evaluation import Evaluate, evaluations
-from nas.search import Workers, timeout_failure
+from nas.search import EarlyStopping, Workers, timeout_failure
 from nas.session import MAX_ATTEMPTS, SearchSession
 from results.trial import Failure, Measurement, Trial
 from search_spaces import Architecture
@@ -55,13 +56,19 @@ from ray.tune.search import Searcher  # noqa: E402
 
 
 def run_tune(
-    session: SearchSession, evaluate: Evaluate, workers: Workers, *, trial_timeout_s: float | None = None
+    session: SearchSession,
+    evaluate: Evaluate,
+    workers: Workers,
+    *,
+    trial_timeout_s: float | None = None,
+    stopping: EarlyStopping | None = None,
 ) -> None:
     """Evaluate the session's candidates on Ray Tune's workers until it is finished.
 
     Args:
         evaluate: sent to the workers once; its arrays are shared by those of one machine.
         trial_timeout_s: the longest that one candidate may take; its worker is replaced, not tried again.
+        stopping: when candidates are stopped early; None trains each to its end.
 
     Raises:
         ValueError: the cluster has fewer GPUs or cores than the workers ask for together.
@@ -74,6 +81,7 @@ def run_tune(
             tune.with_parameters(_Candidate, sent=(ray.put(evaluate),), timeout_s=trial_timeout_s),
             name="search",
             search_alg=searcher,
+            scheduler=None if stopping is None else SessionScheduler(stopping, session.store.trials),
             num_samples=-1,
             max_concurrent_trials=workers.count,
             resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
@@ -124,12 +132,23 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
         if number is None:  # told before
             return
         if not error and result is not None:
-            self._unless_broken(self._session.tell, number, result["outcome"])
+            self._ended(number, result["outcome"])
         elif self._session.store.trials[number].attempt < MAX_ATTEMPTS:
             self._lost.append(number)
         else:
             failure = Failure("worker_lost", f"begun {MAX_ATTEMPTS} times, and its worker was lost each time")
             self._unless_broken(self._session.tell, number, failure)
+
+    def _ended(self, number: int, outcome: Measurement | Failure | None) -> None:
+        """A candidate is over. The last thing of one that ends by itself is a failure or nothing.
+
+        Of one that the scheduler stops it is a measurement, which `on_trial_result` is not given.
+        """
+        if isinstance(outcome, Measurement):
+            self._unless_broken(self._session.measured, number, outcome)
+            self._unless_broken(lambda: self._session.tell(number, stopped=True))
+        else:
+            self._unless_broken(self._session.tell, number, outcome)
 
     def _next(self) -> Trial | None:
         if self._lost and not self._session.stopping:
@@ -173,8 +192,16 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
         self._begin(new_config)
         return True
+
+    def cleanup(self) -> None:
+        """Close the candidate, which is not at its end where it was stopped, in the thread that it ran in."""
+        try:
+            self._thread.submit(self._outcomes.close).result(self._timeout_s)
+        except FutureTimeoutError:
+            self._stuck = True
 
     def step(self) -> dict[str, Any]:
         if self._stuck:  # nothing else ends a thread that is still in its candidate
@@ -189,13 +216,12 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
             self._stuck = True
             outcome, over = timeout_failure(self._timeout_s), False  # a worker that is done would be used again
         self._used_s += time.monotonic() - begun
-        return {"done": over, "outcome": outcome}  # as an object: Tune flattens dicts
+        measured = {ACCURACY: outcome.accuracy} if isinstance(outcome, Measurement) else {}
+        return {"done": over, "outcome": outcome, **measured}  # as an object: Tune flattens dicts
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._used_s = 0.0
-        self._outcomes: Iterator[Measurement | Failure] = evaluations(
-            self._evaluate, config["architecture"], config["seed"]
-        )
+        self._outcomes = evaluations(self._evaluate, config["architecture"], config["seed"])
 
     def _next(self) -> tuple[Measurement | Failure | None, bool]:
         outcome = next(self._outcomes, None)

@@ -108,6 +108,11 @@ class ProxyTask:
         return self._timer(architecture, self.data.image_size)
 
     @property
+    def epochs(self) -> int:
+        """How many measurements it gives of an architecture."""
+        return self.recipe.epochs
+
+    @property
     def has_step_time(self) -> bool:
         """Whether `expected_step_time` can be told."""
         return self.prices is not None
