@@ -24,6 +24,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nas.ray_settings import SETTINGS
+
+# isort: split
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
 from nas.early_stopping import ACCURACY, SessionScheduler
 from nas.evaluation import Evaluate, evaluations
 from nas.search import EarlyStopping, Workers, timeout_failure
@@ -31,28 +38,7 @@ from nas.session import MAX_ATTEMPTS, SearchSession
 from results.trial import Failure, Measurement, Trial
 from search_spaces import Architecture
 
-_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported anywhere
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU keeps CUDA_VISIBLE_DEVICES as it is
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no log files per trial
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would not let running trials end; ours does
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # its own state is not used
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
-}
-
 _SCRATCH_PREFIX = "nas-tune-"
-
-# Ray makes this file when it first starts on a machine; from then on the clusters started there ask for its content,
-# which a client sends only if this says so before Ray is imported.
-if "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().exists():
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
 
 
 def run_tune(
@@ -240,7 +226,7 @@ def _unloadable(reason: str) -> Evaluate:
 @contextmanager
 def _ray(workers: Workers) -> Iterator[None]:
     """Ray, started or joined; ended afterwards where it was started here."""
-    os.environ.update({k: v for k, v in _SETTINGS.items() if k not in os.environ})
+    os.environ.update({k: v for k, v in SETTINGS.items() if k not in os.environ})
     address = workers.address or os.environ.get("RAY_ADDRESS")
     started = not ray.is_initialized()
     if started:

@@ -158,7 +158,8 @@ def against_chance(frame: pd.DataFrame) -> AgainstChance | None:
         frame: a trial table.
     """
     over = frame[frame["state"].isin(["complete", "repeat", "failed", "stopped"])]
-    without = np.where(over["failure"].isna(), -sys.float_info.max, -math.inf)  # repeats are as what they repeat
+    failed = (over["state"] == "failed") | over["failure"].notna()  # a repeat is as what it repeats
+    without = np.where(failed, -math.inf, -sys.float_info.max)
     rewards = over["reward"].astype(float).fillna(pd.Series(without, over.index))
     ours, chance = (rewards[over["arm"] == arm].to_numpy(np.float64) for arm in ("controller", "random"))
     if min(len(ours), len(chance)) < 2:
