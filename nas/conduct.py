@@ -221,7 +221,7 @@ def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> 
     if (saved := outcome["early_stopping"]) is not None:
         took = "" if saved["saved_s"] is None else f", some {duration(saved['saved_s'])} of training saved"
         print(
-            f"stopped early: {saved['stopped']} of {outcome['trials']} candidates; {saved['epochs']:,} epochs trained "
+            f"candidates stopped early: {saved['stopped']} of {outcome['trials']}; {saved['epochs']:,} epochs trained "
             f"of {saved['epochs_without']:,}{took}"
         )
     if outcome["confirmed"]:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,13 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.early_stopping import ACCURACY, SessionScheduler
-from nas.evaluation import Evaluate, epochs_of
-from nas.search import EarlyStopping, Workers, on_tune, run
+from nas.evaluation import epochs_of
+from nas.search import EarlyStopping, Workers, on_tune
 from nas.session import SearchSession
-from nas.tune import _ray, _SessionSearcher, run_tune
-from results.analysis import best_network, saving
-from results.store import TrialStore
-from results.trial import Failure, Measurement, State, Trial
+from results.trial import Measurement, Trial
 from search_spaces import Architecture
 
 MakeSession = Callable[..., SearchSession]
@@ -90,7 +80,9 @@ def test_decisions_come_at_the_rungs_alone_and_never_at_the_end() -> None:
             better = number / 100  # each is better than all before it, but for the epochs between the rungs
             decision = search.measure(number, (0.5 + better) if epoch in (1, 3) else 0.5 - better)
             assert decision == CONTINUE
-    assert [sorted(rung) for milestone, rung in search.scheduler.rungs.items() if milestone < EPOCHS] == [[*range(8)]] * 2
+    assert [sorted(rung) for milestone, rung in search.scheduler.rungs.items() if milestone < EPOCHS] == [
+        [*range(8)]
+    ] * 2
 
 
 def test_without_knowing_the_epochs_nothing_is_stopped_where_others_ended() -> None:
@@ -210,7 +202,10 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
     ("stopping", "said"),
     [
         (EarlyStopping(1, 3, 9), "after 1, 3 of 9 epochs unless its accuracy is among the best 1/3 "),
-        (EarlyStopping(2, 2.5, 100), "after 2, 5, 13, 32, ... of 100 epochs unless its accuracy is among the best 1/2.5 "),
+        (
+            EarlyStopping(2, 2.5, 100),
+            "after 2, 5, 13, 32, ... of 100 epochs unless its accuracy is among the best 1/2.5 ",
+        ),
         (EarlyStopping(1, 4), "after 1, 4, 16, 64, ... of its epochs unless its accuracy is among the best 1/4 "),
     ],
 )
@@ -244,5 +239,7 @@ def test_the_epochs_of_an_evaluator() -> None:
     assert epochs_of(evaluate) == 4
     for bad in (0, 2.5, "4"):
         evaluate.epochs = bad  # type: ignore[attr-defined]
-        with pytest.raises(ValueError, match=f"an evaluator's epochs must be a whole number of at least 1.*; got {bad!r}"):
+        with pytest.raises(
+            ValueError, match=f"an evaluator's epochs must be a whole number of at least 1.*; got {bad!r}"
+        ):
             epochs_of(evaluate)
