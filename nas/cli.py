@@ -44,7 +44,8 @@ _Address = Annotated[
 _Timeout = Annotated[
     float | None, typer.Option(min=0.001, help="Seconds that one candidate may take; past them it has failed.")
 ]
-_Scheduler = typer.Option(help="none, or asha: candidates whose accuracy is poor for their epochs are stopped early.")
+_Scheduler = typer.Option(help="none, or asha: candidates that are poor for their epochs are stopped early.")
+_StopBy = typer.Option(help="For asha: what is poor, by the accuracy or by the reward as it is by then.")
 _GraceEpochs = typer.Option(min=1, help="For asha: the least epochs before a candidate may be stopped.")
 _ReductionFactor = typer.Option(
     help="For asha: 3 lets those go on that are among the best third of all trained for so long, and asks again after "
@@ -121,6 +122,7 @@ def search(
     scheduler: Annotated[str, _Scheduler] = "none",
     grace_epochs: Annotated[int, _GraceEpochs] = 1,
     reduction_factor: Annotated[float, _ReductionFactor] = 3.0,
+    stop_by: Annotated[str, _StopBy] = "accuracy",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder. Default: runs/<date>-<space>-<controller>.")
     ] = None,
@@ -163,6 +165,7 @@ def search(
         scheduler=scheduler,
         grace_epochs=grace_epochs,
         reduction_factor=reduction_factor,
+        stop_by=stop_by,
     )
     check_workers(settings, evaluator)
     check_storage(optuna_storage)
@@ -184,6 +187,7 @@ def resume(
     scheduler: Annotated[str | None, _Scheduler] = None,
     grace_epochs: Annotated[int | None, _GraceEpochs] = None,
     reduction_factor: Annotated[float | None, _ReductionFactor] = None,
+    stop_by: Annotated[str | None, _StopBy] = None,
     data: Annotated[str | None, typer.Option(help="Where the same pictures are now, if they were moved.")] = None,
     test_data: Annotated[str | None, typer.Option(help="The same, for the test split.")] = None,
     space: Annotated[str | None, typer.Option(help="Checked against the run's.")] = None,
@@ -217,6 +221,7 @@ def resume(
         "scheduler": scheduler,
         "grace_epochs": grace_epochs,
         "reduction_factor": reduction_factor,
+        "stop_by": stop_by,
     }
     settings = replace(settings, **{k: v for k, v in changes.items() if v is not None})
     raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet, fork=fork))

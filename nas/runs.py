@@ -38,6 +38,7 @@ class RunSettings:
         scheduler: who stops poor candidates early: `asha`, or `none`.
         grace_epochs: the least epochs before one may be stopped.
         reduction_factor: of those that were trained for so long, one in how many goes on.
+        stop_by: what is compared: the `accuracy`, or the `reward`.
 
     Raises:
         ValueError: the scheduler is unknown, or as `EarlyStopping`.
@@ -53,6 +54,7 @@ class RunSettings:
     scheduler: str = "none"
     grace_epochs: int = 1
     reduction_factor: float = 3.0
+    stop_by: str = "accuracy"
 
     def __post_init__(self) -> None:
         if self.scheduler not in SCHEDULERS:
@@ -61,7 +63,9 @@ class RunSettings:
 
     def stopping(self, epochs: int | None) -> EarlyStopping | None:
         """When candidates that are trained for so many epochs are stopped early; None where none is."""
-        return None if self.scheduler == "none" else EarlyStopping(self.grace_epochs, self.reduction_factor, epochs)
+        if self.scheduler == "none":
+            return None
+        return EarlyStopping(self.grace_epochs, self.reduction_factor, self.stop_by, epochs)
 
 
 SCHEDULERS = ("none", "asha")

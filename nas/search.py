@@ -42,14 +42,16 @@ class EarlyStopping:
         grace_epochs: the least epochs before a candidate may be stopped.
         reduction_factor: of those that were trained for so long, one in how many goes on; the next decision comes
             after so many times the epochs.
+        stop_by: what is compared: the `accuracy`, or the `reward` that a candidate has as it is.
         epochs: for how long the evaluator trains a candidate; None where it does not say.
 
     Raises:
-        ValueError: grace_epochs is under 1, or reduction_factor under `LEAST_REDUCTION` or not finite.
+        ValueError: grace_epochs is under 1, reduction_factor under `LEAST_REDUCTION` or not finite, stop_by neither.
     """
 
     grace_epochs: int = 1
     reduction_factor: float = 3.0
+    stop_by: str = "accuracy"
     epochs: int | None = None
 
     def __post_init__(self) -> None:
@@ -59,6 +61,8 @@ class EarlyStopping:
             raise ValueError(
                 f"reduction_factor must be a number of at least {LEAST_REDUCTION}; got {self.reduction_factor}"
             )
+        if self.stop_by not in ("accuracy", "reward"):
+            raise ValueError(f"stop_by must be accuracy or reward; got {self.stop_by}")
 
     @property
     def can_stop(self) -> bool:
@@ -72,7 +76,7 @@ class EarlyStopping:
         more = ", ..." if len(before_the_end) == len(decisions) else ""
         return (
             f"asha stops a candidate after {', '.join(before_the_end)}{more} of {self.epochs or 'its'} epochs unless "
-            f"its accuracy is among the best 1/{self.reduction_factor:g} of those trained for so long"
+            f"its {self.stop_by} is among the best 1/{self.reduction_factor:g} of those trained for so long"
         )
 
 

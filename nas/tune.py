@@ -31,7 +31,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from nas.early_stopping import ACCURACY, SessionScheduler
+from nas.early_stopping import SessionScheduler
 from nas.evaluation import Evaluate, evaluations
 from nas.search import EarlyStopping, Workers, timeout_failure
 from nas.session import MAX_ATTEMPTS, SearchSession
@@ -67,7 +67,7 @@ def run_tune(
             tune.with_parameters(_Candidate, sent=(ray.put(evaluate),), timeout_s=trial_timeout_s),
             name="search",
             search_alg=searcher,
-            scheduler=None if stopping is None else SessionScheduler(stopping, session.store.trials),
+            scheduler=None if stopping is None else SessionScheduler(session, stopping),
             num_samples=-1,
             max_concurrent_trials=workers.count,
             resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
@@ -202,8 +202,7 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
             self._stuck = True
             outcome, over = timeout_failure(self._timeout_s), False  # a worker that is done would be used again
         self._used_s += time.monotonic() - begun
-        measured = {ACCURACY: outcome.accuracy} if isinstance(outcome, Measurement) else {}
-        return {"done": over, "outcome": outcome, **measured}  # as an object: Tune flattens dicts
+        return {"done": over, "outcome": outcome}  # as an object: Tune flattens dicts
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._used_s = 0.0

@@ -37,7 +37,8 @@ def four_epochs(architecture, seed):
     share = int.from_bytes(hashlib.blake2b(str(architecture).encode(), digest_size=4).digest()) / 2**32
     for epoch in (1, 2, 3, 4):
         time.sleep(0.03)
-        yield Measurement(accuracy=(0.2 + 0.7 * share) * epoch / 4, epoch=epoch, step_time=1.0, train_time_s=2.5 * epoch)
+        top1 = (0.2 + 0.7 * share) * epoch / 4
+        yield Measurement(accuracy=top1, epoch=epoch, step_time=1.0, train_time_s=2.5 * epoch)
 
 
 four_epochs.epochs = 4
@@ -159,8 +160,9 @@ def test_a_search_that_stops_candidates_says_what_it_saved_and_is_resumed(start:
         "complete"
     }
 
-    more = ended(start("resume", "run", "--budget", 16))
+    more = ended(start("resume", "run", "--budget", 16, "--stop-by", "reward"))
     assert more.code == 0, more.err
+    assert "unless its reward is among the best 1/2 of" in more.err
     assert "which asha needs" in more.err, "the scheduler is as it was"
     assert re.search(
         r"^candidates stopped early: \d+ of 16; \d+ epochs trained of 64, some (\d+ min )?\d+ s of training saved$",

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.early_stopping import ACCURACY, SessionScheduler
+from nas.early_stopping import SessionScheduler
 from nas.evaluation import epochs_of
 from nas.search import EarlyStopping, Workers, on_tune
 from nas.session import SearchSession
-from results.trial import Measurement, Trial
+from results.trial import Failure, Measurement, Trial
 from search_spaces import Architecture
 
 MakeSession = Callable[..., SearchSession]
@@ -34,25 +34,41 @@ class Search:
 
     def __init__(self, stopping: EarlyStopping) -> None:
         self.trials: dict[int, Trial] = {}
-        self.scheduler = SessionScheduler(stopping, self.trials)
+        self._events: list[dict[str, Any]] = []
+        self._stopping = stopping
+        self.scheduler = self.another()
+
+    def another(self) -> SessionScheduler:
+        """A scheduler that is made now, as by a search that is resumed."""
+        store = SimpleNamespace(trials=self.trials, events=lambda: iter(self._events))
+        session: Any = SimpleNamespace(store=store, reward_so_far=self.reward)
+        return SessionScheduler(session, self._stopping)
+
+    @staticmethod
+    def reward(number: int, measurement: Measurement) -> float | None:
+        """The accuracy over the step time; none where that was not measured."""
+        return None if measurement.step_time is None else measurement.accuracy / measurement.step_time
 
     def begin(self, number: int, *, replicate: int = 0) -> None:
         before = self.trials.get(number)
         trial = Trial(number=number, genotype=(), architecture=f"n{number}", seed=0, replicate=replicate)
-        self.trials[number] = trial if before is None else replace(trial, attempt=before.attempt + 1)
+        self.trials[number] = trial if before is None else replace(before, curve=(), state="running")
+        self._events.append({"event": "asked" if before is None else "attempted", "number": number})
         self.scheduler.on_trial_add(None, self._of_tune(number))
 
-    def measure(self, number: int, accuracy: float) -> str:
+    def measure(self, number: int, accuracy: float, step_time: float | None = 1.0) -> str:
         """The decision is asked for before the session is told of the measurement, as Tune does it."""
-        epoch = len(self.trials[number].curve) + 1
-        result = {"training_iteration": epoch, ACCURACY: accuracy}
+        measurement = Measurement(accuracy=accuracy, step_time=step_time)
+        result = {"training_iteration": len(self.trials[number].curve) + 1, "outcome": measurement, "done": False}
         decision = self.scheduler.on_trial_result(None, self._of_tune(number), result)
         trial = replace(self.trials[number], curve=(*self.trials[number].curve, accuracy))
         self.trials[number] = replace(trial, state="stopped") if decision == STOP else trial
+        kept = {"accuracy": accuracy, "step_time": step_time}
+        self._events.append({"event": "measured", "number": number, "measurement": kept})
         return decision
 
     def _of_tune(self, number: int) -> Any:
-        return SimpleNamespace(trial_id=f"{os.urandom(4).hex()}", config={"number": number})
+        return SimpleNamespace(trial_id=os.urandom(4).hex(), config={"number": number})
 
 
 def expected_rungs(trials: Iterator[Trial], milestones: list[int]) -> dict[float, dict[int, float]]:
@@ -113,7 +129,8 @@ def test_what_is_no_measurement_decides_nothing() -> None:
     search = Search(NINE)
     search.begin(0)
     trial = SimpleNamespace(trial_id="x", config={"number": 0})
-    assert search.scheduler.on_trial_result(None, trial, {"training_iteration": 1, "outcome": None}) == CONTINUE
+    for outcome in (None, Failure("timeout", "not done")):
+        assert search.scheduler.on_trial_result(None, trial, {"training_iteration": 1, "outcome": outcome}) == CONTINUE
     assert not any(search.scheduler.rungs.values())
 
 
@@ -129,11 +146,19 @@ def test_a_candidate_begun_again_is_in_the_rungs_once() -> None:
     assert search.scheduler.rungs[1] == {0: 0.3, 1: 0.2}
 
 
-def test_repeats_do_not_count_twice() -> None:
-    curve = (0.5, 0.6)
-    original = Trial(number=0, genotype=(), architecture="n", seed=0, state="complete", curve=curve)
-    repeat = replace(original, number=1, state="repeat", repeat_of=0)
-    assert SessionScheduler(NINE, {0: original, 1: repeat}).rungs[1] == {0: 0.5}
+def test_by_reward_a_cheap_network_goes_on_and_a_costly_one_is_stopped() -> None:
+    candidates = [(0.5, 1.0), (0.4, 0.5), (0.6, 2.0), (0.3, None)]  # rewards .5, .8, .3 and none
+    decisions = {}
+    for by in ("accuracy", "reward"):
+        search = Search(EarlyStopping(stop_by=by, epochs=EPOCHS))
+        for number in range(4):
+            search.begin(number)
+        decisions[by] = [search.measure(number, *candidate) for number, candidate in enumerate(candidates)]
+        rungs = search.scheduler.rungs
+        assert search.another().rungs == rungs
+    assert decisions["accuracy"] == [CONTINUE, STOP, CONTINUE, STOP]
+    assert decisions["reward"] == [CONTINUE, CONTINUE, STOP, CONTINUE]
+    assert rungs[1] == {0: 0.5, 1: 0.8, 2: 0.3}, "one without a reward is compared to none"
 
 
 ACCURACIES = st.floats(0, 1, width=32)
@@ -150,7 +175,7 @@ def test_rungs_are_a_function_of_the_curves_and_decisions_of_the_rungs(
     events: list[tuple[int, int, float]], grace: int, factor: float, epochs: int | None
 ) -> None:
     """Candidates in any order, some begun again, some trained again as leaders; a new scheduler at any time."""
-    stopping = EarlyStopping(grace, factor, epochs)
+    stopping = EarlyStopping(grace, factor, epochs=epochs)
     search = Search(stopping)
     most = epochs or 12
     milestones = [grace * factor**k for k in range(int(math.log(most / grace) / math.log(factor)) + 1)]
@@ -177,7 +202,7 @@ def test_rungs_are_a_function_of_the_curves_and_decisions_of_the_rungs(
                     assert (decision == STOP) == (accuracy < cutoff)
         if not reached:
             assert decision == CONTINUE
-        assert SessionScheduler(stopping, search.trials).rungs == search.scheduler.rungs
+        assert search.another().rungs == search.scheduler.rungs
     if float(factor).is_integer():
         within = [int(m) for m in milestones if epochs is None or m < epochs]
         found = search.scheduler.rungs
@@ -190,6 +215,7 @@ def test_rungs_are_a_function_of_the_curves_and_decisions_of_the_rungs(
         ({"grace_epochs": 0}, "grace_epochs must be at least 1; got 0"),
         ({"reduction_factor": 1.0}, r"reduction_factor must be a number of at least 1.1; got 1.0"),
         ({"reduction_factor": math.inf}, "reduction_factor must be a number of at least 1.1; got inf"),
+        ({"stop_by": "params"}, "stop_by must be accuracy or reward; got params"),
         ({"reduction_factor": math.nan}, "reduction_factor must be a number of at least 1.1; got nan"),
     ],
 )
@@ -201,12 +227,15 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     ("stopping", "said"),
     [
-        (EarlyStopping(1, 3, 9), "after 1, 3 of 9 epochs unless its accuracy is among the best 1/3 "),
+        (EarlyStopping(1, 3, epochs=9), "after 1, 3 of 9 epochs unless its accuracy is among the best 1/3 "),
         (
-            EarlyStopping(2, 2.5, 100),
+            EarlyStopping(2, 2.5, epochs=100),
             "after 2, 5, 13, 32, ... of 100 epochs unless its accuracy is among the best 1/2.5 ",
         ),
-        (EarlyStopping(1, 4), "after 1, 4, 16, 64, ... of its epochs unless its accuracy is among the best 1/4 "),
+        (
+            EarlyStopping(1, 4, "reward"),
+            "after 1, 4, 16, 64, ... of its epochs unless its reward is among the best 1/4 ",
+        ),
     ],
 )
 def test_what_it_does_in_words(stopping: EarlyStopping, said: str) -> None:
@@ -214,7 +243,7 @@ def test_what_it_does_in_words(stopping: EarlyStopping, said: str) -> None:
 
 
 def test_nothing_can_be_stopped_in_the_last_epoch() -> None:
-    assert [EarlyStopping(g, 3, e).can_stop for g, e in ((1, 1), (1, 2), (2, 2), (3, 2), (5, None))] == [
+    assert [EarlyStopping(g, epochs=e).can_stop for g, e in ((1, 1), (1, 2), (2, 2), (3, 2), (5, None))] == [
         False,
         True,
         False,

@@ -56,8 +56,8 @@ def schedulers(monkeypatch: pytest.MonkeyPatch) -> list[SessionScheduler]:
     made: list[SessionScheduler] = []
 
     class Kept(SessionScheduler):
-        def __init__(self, stopping: EarlyStopping, trials: dict[int, Trial]) -> None:
-            super().__init__(stopping, trials)
+        def __init__(self, session: SearchSession, stopping: EarlyStopping) -> None:
+            super().__init__(session, stopping)
             self.first = {m: dict(rung) for m, rung in self.rungs.items()}
             made.append(self)
 
@@ -202,7 +202,7 @@ def test_poor_candidates_are_stopped_and_the_best_is_found_all_the_same(
     assert ours is not None
     assert theirs is not None
     assert (ours.reward, ours.number) == (theirs.reward, theirs.number)
-    assert schedulers[0].rungs == SessionScheduler(NINE, session.store.trials).rungs
+    assert schedulers[0].rungs == SessionScheduler(session, NINE).rungs
     whole.store.close()
     session.store.close()
 
@@ -258,6 +258,29 @@ def test_leaders_are_trained_again_to_their_ends(
     session.store.close()
 
 
+def test_by_reward_the_best_is_found_where_accuracy_alone_would_stop_it(
+    tmp_path: Path, make: Make, problem: Problem
+) -> None:
+    """The more accurate a network, the slower it is: the best reward has the lowest accuracy."""
+    measured = curves()
+
+    def evaluate(architecture: Architecture, seed: int) -> Iterator[Measurement]:
+        for epoch in range(1, 10):
+            found = measured(architecture, epoch)
+            slow = 10 ** (4 * measured(architecture, 9).accuracy)
+            yield replace(found, step_time=slow**10)
+
+    best = {}
+    for stopping in (None, NINE, replace(NINE, stop_by="reward")):
+        session = make(tmp_path / f"run{len(best)}", budget=20)
+        session.problem = problem  # whose reward is A·S^w·P^v
+        run(session, evaluate, Workers(1), stopping=stopping)
+        assert session.best is not None
+        best[stopping and stopping.stop_by] = session.best.number
+        session.store.close()
+    assert best["reward"] == best[None] != best["accuracy"]
+
+
 def test_one_measurement_leaves_nothing_to_stop(tmp_path: Path, make: Make) -> None:
     measured = curves()
     session = make(tmp_path / "run", budget=12)
@@ -309,7 +332,7 @@ def test_failures_are_what_they_are_without_a_scheduler(
     assert trials[3].attempt == 2
     assert {t.state for t in trials[4:]} <= {"complete", "stopped"}
     assert {t.attempt for t in trials[4:]} == {1}
-    assert schedulers[0].rungs == SessionScheduler(NINE, session.store.trials).rungs
+    assert schedulers[0].rungs == SessionScheduler(session, NINE).rungs
     assert [schedulers[0].rungs[1][number] for number in range(4)] == [0.9] * 4
     session.store.close()
 
@@ -488,7 +511,9 @@ def test_rungs_survive_kill_9(tmp_path: Path, make: Make) -> None:
         assert ended == (kill_after is None)
         lines = dumped.read_text().splitlines()
         last: dict[float, dict[int, float]] = {m: dict(rung) for m, rung in json.loads(lines[-1])}
-        rebuilt = SessionScheduler(NINE, TrialStore.open(folder).trials).rungs
+        session = make(folder)
+        session.store.close()
+        rebuilt = SessionScheduler(session, NINE).rungs
         ahead = [(m, n) for m, rung in last.items() for n in rung.keys() - rebuilt[m].keys()]
         assert len(ahead) <= (kill_after is not None), "the measurement of the moment may not be in the journal yet"
         for milestone, rung in rebuilt.items():
