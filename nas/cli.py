@@ -209,7 +209,7 @@ def resume(
 
     given = {"data": data, "test_data": test_data, "space": space, "controller": controller, "seed": seed}
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
-        built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None})
+        built, store, before = reopen(run, {k: v for k, v in given.items() if v is not None})
     changes: dict[str, Any] = {
         "budget": budget,
         "confirm": confirm,
@@ -223,7 +223,11 @@ def resume(
         "reduction_factor": reduction_factor,
         "stop_by": stop_by,
     }
-    settings = replace(settings, **{k: v for k, v in changes.items() if v is not None})
+    try:
+        settings = replace(before, **{k: v for k, v in changes.items() if v is not None})
+    except ValueError:
+        store.close()
+        raise
     raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet, fork=fork))
 
 

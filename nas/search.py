@@ -73,7 +73,7 @@ class EarlyStopping:
         """What it does, in words."""
         decisions = [math.ceil(self.grace_epochs * self.reduction_factor**k - 1e-9) for k in range(4)]
         before_the_end = [str(n) for n in dict.fromkeys(decisions) if self.epochs is None or n < self.epochs]
-        more = ", ..." if len(before_the_end) == len(decisions) else ""
+        more = ", ..." if self.epochs is None or decisions[-1] < self.epochs else ""
         return (
             f"asha stops a candidate after {', '.join(before_the_end)}{more} of {self.epochs or 'its'} epochs unless "
             f"its {self.stop_by} is among the best 1/{self.reduction_factor:g} of those trained for so long"
