@@ -47,6 +47,13 @@ _Address = Annotated[
 _Timeout = Annotated[
     float | None, typer.Option(min=0.001, help="Seconds that one candidate may take; past them it has failed.")
 ]
+_Scheduler = typer.Option(help="none, or asha: candidates that are poor for their epochs are stopped early.")
+_StopBy = typer.Option(help="For asha: what is poor, by the accuracy or by the reward as it is by then.")
+_GraceEpochs = typer.Option(min=1, help="For asha: the least epochs before a candidate may be stopped.")
+_ReductionFactor = typer.Option(
+    help="For asha: 3 lets those go on that are among the best third of all trained for so long, and asks again after "
+    "3 times the epochs."
+)
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 _Seed = typer.Option(help="Of the controller and of the candidates' training.")
 _SplitSeed = typer.Option(help="Of the draw of the minival.")
@@ -135,6 +142,10 @@ def search(
     gpus_per_trial: _GpusPerTrial = None,
     address: _Address = None,
     trial_timeout: _Timeout = None,
+    scheduler: Annotated[str, _Scheduler] = "none",
+    grace_epochs: Annotated[int, _GraceEpochs] = 1,
+    reduction_factor: Annotated[float, _ReductionFactor] = 3.0,
+    stop_by: Annotated[str, _StopBy] = "reward",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder. Default: runs/<date>-<space>-<controller>.")
     ] = None,
@@ -180,6 +191,10 @@ def search(
         gpus_per_trial=gpus_per_trial,
         address=address,
         trial_timeout_s=trial_timeout,
+        scheduler=scheduler,
+        grace_epochs=grace_epochs,
+        reduction_factor=reduction_factor,
+        stop_by=stop_by,
     )
     check_workers(settings, evaluator)
     check_storage(optuna_storage)
@@ -199,6 +214,10 @@ def resume(
     gpus_per_trial: _GpusPerTrial = None,
     address: _Address = None,
     trial_timeout: _Timeout = None,
+    scheduler: Annotated[str | None, _Scheduler] = None,
+    grace_epochs: Annotated[int | None, _GraceEpochs] = None,
+    reduction_factor: Annotated[float | None, _ReductionFactor] = None,
+    stop_by: Annotated[str | None, _StopBy] = None,
     data: Annotated[str | None, typer.Option(help="Where the same pictures are now, if they were moved.")] = None,
     test_data: Annotated[str | None, typer.Option(help="The same, for the test split.")] = None,
     cache_limit: Annotated[float | None, _CacheLimit] = None,
@@ -228,7 +247,7 @@ def resume(
         "seed": seed,
     }
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
-        built, store, settings = reopen(run, {k: v for k, v in given.items() if v is not None}, _absolute(reuse))
+        built, store, before = reopen(run, {k: v for k, v in given.items() if v is not None}, _absolute(reuse))
     changes: dict[str, Any] = {
         "budget": budget,
         "confirm": confirm,
@@ -237,8 +256,16 @@ def resume(
         "gpus_per_trial": gpus_per_trial,
         "address": address,
         "trial_timeout_s": trial_timeout,
+        "scheduler": scheduler,
+        "grace_epochs": grace_epochs,
+        "reduction_factor": reduction_factor,
+        "stop_by": stop_by,
     }
-    settings = replace(settings, **{k: v for k, v in changes.items() if v is not None})
+    try:
+        settings = replace(before, **{k: v for k, v in changes.items() if v is not None})
+    except ValueError:
+        store.close()
+        raise
     raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet, fork=fork))
 
 

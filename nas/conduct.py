@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -12,10 +13,10 @@ from rich.console import Console
 from nas.config import Search, optimises_objectives, recorded_in
 from nas.progress import SearchProgress, duration
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
-from nas.search import Workers, choose_workers
+from nas.search import EarlyStopping, Workers, choose_workers, on_tune
 from nas.session import SearchSession
 from nas.show import Format, print_json, print_rows, print_table
-from results.analysis import Best, against_chance, best_network, confirmed
+from results.analysis import Best, against_chance, best_network, confirmed, saving
 from results.store import TrialStore
 
 INTERRUPTED = 130
@@ -61,17 +62,21 @@ def conduct(
         workers = check_workers(settings, search.identity["evaluator"])
         note_start(store, settings)
         session = make_session(search, store, settings, fork=fork)
-        for line in [] if quiet else _opening_lines(search, store, settings, workers.count):
+        asked = settings.stopping(search.epochs)
+        stopping = asked if asked is not None and asked.can_stop else None
+        for line in [] if quiet else _opening_lines(search, store, settings, workers):
             say(line)
         if session.finished:
             say(f"nothing to do: {session.evaluated} of {settings.budget} candidates are done; --budget asks for more")
         with (
             redirect_stdout(sys.stderr),  # what evaluators and Ray print is no data
             graceful_interrupts(session, say),
-            SearchProgress(session, workers.count, console=console, quiet=quiet or session.finished),
+            SearchProgress(
+                session, workers.count, console=console, quiet=quiet or session.finished, epochs=search.epochs
+            ),
             _mirror(session, search, settings, say),
         ):
-            finish(session, search, workers, settings.trial_timeout_s)
+            finish(session, search, workers, timeout_s=settings.trial_timeout_s, stopping=stopping)
     except KeyboardInterrupt:
         say(f"stopped at once; go on with: {resume}")
         return INTERRUPTED
@@ -80,7 +85,11 @@ def conduct(
         raise
     finally:
         store.close()
-    _print_outcome(session, format, search.identity["random_arm"])
+    _print_outcome(session, format, search.identity["random_arm"], search.epochs)
+    if stopping is not None and not quiet:
+        longest = max((len(t.curve) for t in store.trials.values() if t.state == "complete"), default=math.inf)
+        if longest <= stopping.grace_epochs:
+            say(f"--scheduler asha could stop nothing: {_too_short(int(longest), stopping)}")
     return _closing_lines(session, resume, say, quiet)
 
 
@@ -120,7 +129,14 @@ def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], Non
     return 0
 
 
-def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, workers: int) -> list[str]:
+def _too_short(epochs: int, stopping: EarlyStopping) -> str:
+    return (
+        f"a candidate is measured {epochs} time{'s' * (epochs != 1)} and may be stopped after {stopping.grace_epochs} "
+        f"(--grace-epochs) or more, while it still has epochs to train"
+    )
+
+
+def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, workers: Workers) -> list[str]:
     space = search.problem.space
     lines = [f"run {store.folder}: {settings.budget} candidates of {space.size:,} in space {space.name}"]
     if search.splits is not None:
@@ -135,11 +151,21 @@ def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, wor
     done = sum(t.state in ("complete", "failed", "stopped") for t in store.trials.values())
     if done:
         lines.append(f"{done} candidates are done")
-    lines.append(f"{workers} at a time" + (" on Ray Tune" if workers > 1 or settings.address else ", in this process"))
+    stopping = settings.stopping(search.epochs)
+    if stopping is not None and not stopping.can_stop:
+        lines.append(f"--scheduler asha can stop nothing: {_too_short(search.epochs or 0, stopping)}")
+        stopping = None
+    elif stopping is not None:
+        lines.append(str(stopping))
+    if not on_tune(workers, stopping):
+        lines.append(f"{workers.count} at a time, in this process")
+    else:
+        why = ", which asha needs" if not on_tune(workers, None) else ""
+        lines.append(f"{workers.count} at a time on Ray Tune{why}")
     return lines
 
 
-def _print_outcome(session: SearchSession, format: Format, random_arm: float) -> None:
+def _print_outcome(session: SearchSession, format: Format, random_arm: float, epochs: int | None = None) -> None:
     """The best trial, what was confirmed, and where the results are, on stdout."""
     frame = session.store.frame()
     leaders, chance = confirmed(frame), against_chance(frame)
@@ -148,6 +174,7 @@ def _print_outcome(session: SearchSession, format: Format, random_arm: float) ->
     counts = {s: states.count(s) for s in ("complete", "stopped", "failed", "infeasible", "repeat")}
     reused = [t for t in session.store.trials.values() if t.reused_from is not None]
     saved_s = [t.measurement.train_time_s for t in reused if t.measurement is not None]
+    saved = saving(frame, epochs)
     volumes = frame["hypervolume"].dropna()  # of trials as they were told, which need not be in their order
     outcome: dict[str, Any] = {
         "run": str(session.store.folder),
@@ -156,6 +183,7 @@ def _print_outcome(session: SearchSession, format: Format, random_arm: float) ->
         "reused": len(reused),
         "train_time_saved_s": sum(s for s in saved_s if s is not None),
         "hypervolume": float(volumes.max()) if len(volumes) else None,
+        "early_stopping": saved._asdict() if saved.stopped else None,
         "random_arm": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
         "confirmed": leaders.to_dict("records"),
         "best": best,
@@ -198,6 +226,12 @@ def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> 
         print("best:")
         for name, value in outcome["best"].items():
             print(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")
+    if (saved := outcome["early_stopping"]) is not None:
+        took = "" if saved["saved_s"] is None else f", some {duration(saved['saved_s'])} of training saved"
+        print(
+            f"candidates stopped early: {saved['stopped']} of {outcome['trials']}; {saved['epochs']:,} epochs trained "
+            f"of {saved['epochs_without']:,}{took}"
+        )
     if outcome["confirmed"]:
         print("leaders trained again, by their mean reward (fresh: without the training they were chosen by):")
         print_table(list(outcome["confirmed"][0]), outcome["confirmed"])

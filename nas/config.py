@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.controllers import CONTROLLERS, Controller
-from nas.evaluation import Evaluate
+from nas.evaluation import Evaluate, epochs_of
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
 from nas.reward import REWARDS, bind
@@ -101,6 +101,7 @@ class Search:
         identity: everything that decides the outcome, as plain data; equal searches have equal identities.
         calibration: by which the proxy expects step times, as plain data; None where there is none.
         earlier: what earlier runs measured and this search may take from them.
+        epochs: how many measurements the evaluator gives of a candidate; None where it does not say.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
     """
@@ -111,6 +112,7 @@ class Search:
     identity: dict[str, Any]
     calibration: dict[str, Any] | None = None
     earlier: Trainings = field(default_factory=dict)
+    epochs: int | None = None
     splits: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
 
@@ -162,6 +164,7 @@ def build(config: SearchConfig, *, started: bool = False, calibration: Mapping[s
         controller=controller,
         identity=_identity(config, problem, task),
         calibration=None if known is None else known.to_json(),
+        epochs=epochs_of(evaluate),
         splits=splits,
         notes=notes,
     )

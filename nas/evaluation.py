@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -16,7 +16,7 @@ Evaluate = Callable[[Architecture, int], Iterator[Measurement] | Measurement]
 """(architecture, seed) -> one measurement an epoch, the last of them final; or a single measurement."""
 
 
-def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Iterator[Measurement | Failure]:
+def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Generator[Measurement | Failure, None, None]:
     """The measurements of an evaluation as they come; a failure, if one comes, is the last.
 
     Out of memory is told by the exception's name and text, since torch is not imported here. KeyboardInterrupt
@@ -39,6 +39,21 @@ def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Iterator[Me
             yield measurement
     except Exception as error:  # noqa: BLE001 - a candidate may fail in any way; the failure is recorded
         yield failure_of(error)
+
+
+def epochs_of(evaluate: Evaluate) -> int | None:
+    """How many measurements an evaluator gives of a candidate, by its attribute `epochs`; None where it has none.
+
+    Raises:
+        ValueError: the attribute is no whole number of at least 1.
+    """
+    epochs = getattr(evaluate, "epochs", None)
+    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+        raise ValueError(
+            f"an evaluator's epochs must be a whole number of at least 1, how many measurements it gives of a "
+            f"candidate; got {epochs!r}"
+        )
+    return epochs
 
 
 def _whole(value: Any) -> int:

@@ -30,10 +30,20 @@ class SearchProgress:
         workers: how many candidates run at a time.
         console: where to write; stderr by default.
         quiet: show nothing.
+        epochs: for how long a candidate is trained that is not stopped early, where that is known.
     """
 
-    def __init__(self, session: SearchSession, workers: int, *, console: Console, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        session: SearchSession,
+        workers: int,
+        *,
+        console: Console,
+        quiet: bool = False,
+        epochs: int | None = None,
+    ) -> None:
         self._session, self._workers, self._console, self._quiet = session, workers, console, quiet
+        self._epochs = epochs
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._begun: dict[int, float] = {}  # when each running trial was first seen
@@ -64,7 +74,7 @@ class SearchProgress:
             while not over:
                 over = self._over.wait(_LOOK_S)
                 for trial in self._ended()[-_MAX_LINES_A_LOOK:]:
-                    bar.console.print(Text(trial_line(trial)))
+                    bar.console.print(Text(trial_line(trial, self._epochs)))
                 bar.update(task, total=self._session.planned, completed=self._done(), description=self._summary())
 
     def _watch_plainly(self) -> None:
@@ -74,7 +84,7 @@ class SearchProgress:
             ended += self._ended()
             if ended and (over or time.monotonic() - printed > _PLAIN_LINE_S):
                 for trial in ended[-_MAX_LINES_A_LOOK:]:
-                    self._print(trial_line(trial))
+                    self._print(trial_line(trial, self._epochs))
                 self._print(f"{self._done()}/{self._session.planned} {self._summary()}")
                 printed, ended = time.monotonic(), []
 
@@ -104,10 +114,11 @@ class SearchProgress:
         return self._session.evaluated + self._session.confirmed - len(self._session.running)
 
     def _summary(self) -> str:
-        failed = sum(t.state == "failed" for t in list(self._session.store.trials.values()))
-        best = self._session.best
+        states = [trial.state for trial in list(self._session.store.trials.values())]
+        best, stopped = self._session.best, states.count("stopped")
         parts = [
-            f"{failed} failed",
+            f"{states.count('failed')} failed",
+            *([f"{stopped} stopped early"] if stopped else []),
             f"best reward {best.reward:.4f}" if best is not None else "no reward yet",
             time_left(self._remaining(), self._running_s(), self._took, self._workers),
         ]
@@ -147,8 +158,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def trial_line(trial: Trial) -> str:
-    """One trial in a line."""
+def trial_line(trial: Trial, epochs: int | None = None) -> str:
+    """One trial in a line.
+
+    Args:
+        epochs: for how long it would have been trained, where that is known.
+    """
     head = f"trial {trial.number}" + (" (reused)" if trial.reused_from is not None else "")
     if trial.state == "failed":
         return f"{head}: failed ({trial.failure}): {trial.reason}"
@@ -156,6 +171,9 @@ def trial_line(trial: Trial) -> str:
     if m is None:
         return f"{head}: {trial.state}"
     parts = [f"accuracy {m.accuracy:.4f}"]
+    if trial.state == "stopped":
+        trained, whole = len(trial.curve), f" of {epochs}" if epochs else ""
+        parts.insert(0, f"stopped after {trained}{whole} epoch{'s' * ((epochs or trained) != 1)}")
     if m.step_time is not None:
         parts.append(f"step time {m.step_time:.3f}")
     if m.params is not None:

@@ -18,7 +18,7 @@ import nas
 from nas.config import Search, SearchConfig, build
 from nas.identity import brought_up_to_date, differences
 from nas.reuse import by_network, earlier_run, trainings
-from nas.search import run
+from nas.search import EarlyStopping, Workers, run
 from nas.session import SearchSession
 from results.store import TrialStore, check_free
 from results.trial import Trial
@@ -39,6 +39,13 @@ class RunSettings:
         gpus_per_trial: share of a GPU for each.
         address: of a Ray cluster.
         trial_timeout_s: the longest that one candidate may take.
+        scheduler: who stops poor candidates early: `asha`, or `none`.
+        grace_epochs: the least epochs before one may be stopped.
+        reduction_factor: of those that were trained for so long, one in how many goes on.
+        stop_by: what is compared: the `accuracy`, or the `reward`.
+
+    Raises:
+        ValueError: the scheduler is unknown, or as `EarlyStopping`.
     """
 
     budget: int
@@ -49,6 +56,24 @@ class RunSettings:
     gpus_per_trial: float | None = None
     address: str | None = None
     trial_timeout_s: float | None = None
+    scheduler: str = "none"
+    grace_epochs: int = 1
+    reduction_factor: float = 3.0
+    stop_by: str = "reward"
+
+    def __post_init__(self) -> None:
+        if self.scheduler not in SCHEDULERS:
+            raise ValueError(f"scheduler must be among {', '.join(SCHEDULERS)}; got {self.scheduler}")
+        self.stopping(None)
+
+    def stopping(self, epochs: int | None) -> EarlyStopping | None:
+        """When candidates that are trained for so many epochs are stopped early; None where none is."""
+        if self.scheduler == "none":
+            return None
+        return EarlyStopping(self.grace_epochs, self.reduction_factor, self.stop_by, epochs)
+
+
+SCHEDULERS = ("none", "asha")
 
 
 def start(config: SearchConfig, folder: Path, reuse: Sequence[str] = ()) -> tuple[Search, TrialStore]:
@@ -173,13 +198,15 @@ def note_start(store: TrialStore, settings: RunSettings) -> None:
     )
 
 
-def finish(session: SearchSession, search: Search, workers: Any, timeout_s: float | None) -> None:
+def finish(
+    session: SearchSession, search: Search, workers: Workers, *, timeout_s: float | None, stopping: EarlyStopping | None
+) -> None:
     """Run a session to its end, and leave the store complete whatever happens."""
     try:
         if session.finished:
             session.store.write_view()
         else:
-            run(session, search.evaluate, workers, trial_timeout_s=timeout_s)
+            run(session, search.evaluate, workers, trial_timeout_s=timeout_s, stopping=stopping)
     finally:
         session.store.close()
 

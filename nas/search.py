@@ -34,6 +34,56 @@ class Workers:
     address: str | None = None
 
 
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When candidates are stopped early (asynchronous successive halving, arXiv 1810.05934).
+
+    Args:
+        grace_epochs: the least epochs before a candidate may be stopped.
+        reduction_factor: of those that were trained for so long, one in how many goes on; the next decision comes
+            after so many times the epochs.
+        stop_by: what is compared: the `accuracy`, or the `reward` that a candidate has as it is.
+        epochs: for how long the evaluator trains a candidate; None where it does not say.
+
+    Raises:
+        ValueError: grace_epochs is under 1, reduction_factor under `LEAST_REDUCTION` or not finite, stop_by neither.
+    """
+
+    grace_epochs: int = 1
+    reduction_factor: float = 3.0
+    stop_by: str = "reward"
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.grace_epochs < 1:
+            raise ValueError(f"grace_epochs must be at least 1; got {self.grace_epochs}")
+        if not LEAST_REDUCTION <= self.reduction_factor < math.inf:
+            raise ValueError(
+                f"reduction_factor must be a number of at least {LEAST_REDUCTION}; got {self.reduction_factor}"
+            )
+        if self.stop_by not in ("accuracy", "reward"):
+            raise ValueError(f"stop_by must be accuracy or reward; got {self.stop_by}")
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether there is anything left to save when the first decision comes."""
+        return self.epochs is None or self.grace_epochs < self.epochs
+
+    def __str__(self) -> str:
+        """What it does, in words."""
+        decisions = [math.ceil(self.grace_epochs * self.reduction_factor**k - 1e-9) for k in range(4)]
+        before_the_end = [str(n) for n in dict.fromkeys(decisions) if self.epochs is None or n < self.epochs]
+        more = ", ..." if self.epochs is None or decisions[-1] < self.epochs else ""
+        return (
+            f"asha stops a candidate after {', '.join(before_the_end)}{more} of {self.epochs or 'its'} epochs unless "
+            f"its {self.stop_by} is among the best 1/{self.reduction_factor:g} of those trained for so long"
+        )
+
+
+LEAST_REDUCTION = 1.1
+"""Below it, next to nothing would be stopped at more decisions than there are epochs."""
+
+
 def choose_workers(
     count: int | None = None, *, gpus_per_trial: float | None = None, address: str | None = None, gpus: int = 0
 ) -> Workers:
@@ -94,14 +144,26 @@ def _check_reachable(address: str) -> None:
         ) from error
 
 
-def run(session: SearchSession, evaluate: Evaluate, workers: Workers, *, trial_timeout_s: float | None = None) -> None:
-    """Evaluate the session's candidates until it is finished: one worker in this process, more on Ray Tune."""
-    if workers.count == 1 and workers.address is None:
+def run(
+    session: SearchSession,
+    evaluate: Evaluate,
+    workers: Workers,
+    *,
+    trial_timeout_s: float | None = None,
+    stopping: EarlyStopping | None = None,
+) -> None:
+    """Evaluate the session's candidates until it is finished, in this process or on Ray Tune (see `on_tune`)."""
+    if not on_tune(workers, stopping):
         run_serial(session, evaluate, trial_timeout_s=trial_timeout_s)
         return
     from nas.tune import run_tune  # loads Ray
 
-    run_tune(session, evaluate, workers, trial_timeout_s=trial_timeout_s)
+    run_tune(session, evaluate, workers, trial_timeout_s=trial_timeout_s, stopping=stopping)
+
+
+def on_tune(workers: Workers, stopping: EarlyStopping | None) -> bool:
+    """Whether Ray Tune is needed: for several workers, for a cluster, or to stop candidates early."""
+    return workers.count > 1 or workers.address is not None or stopping is not None
 
 
 def run_serial(session: SearchSession, evaluate: Evaluate, *, trial_timeout_s: float | None = None) -> None:

@@ -190,6 +190,11 @@ class SearchSession:
         architecture = self.problem.space.decode(self.store.trials[number].genotype)
         self.store.measured(number, self.problem.completed(measurement, architecture))
 
+    def reward_so_far(self, number: int, measurement: Measurement) -> float | None:
+        """The reward of a trial if this measurement were its last; None where it would have none."""
+        architecture = self.problem.space.decode(self.store.trials[number].genotype)
+        return rewarded(self.problem.completed(measurement, architecture), self.problem)[0]
+
     def attempt_lost(self, number: int, reason: str) -> None:
         """Record that a trial's worker was lost and that it is begun again."""
         self.store.attempted(number, reason)

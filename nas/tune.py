@@ -24,44 +24,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nas.ray_settings import SETTINGS
+
+# isort: split
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from nas.early_stopping import SessionScheduler
 from nas.evaluation import Evaluate, evaluations
-from nas.search import Workers, timeout_failure
+from nas.search import EarlyStopping, Workers, timeout_failure
 from nas.session import MAX_ATTEMPTS, SearchSession
 from results.trial import Failure, Measurement, Trial
 from search_spaces import Architecture
 
-_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported anywhere
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU keeps CUDA_VISIBLE_DEVICES as it is
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no log files per trial
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would not let running trials end; ours does
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # its own state is not used
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
-}
-
 _SCRATCH_PREFIX = "nas-tune-"
-
-# Ray makes this file when it first starts on a machine; from then on the clusters started there ask for its content,
-# which a client sends only if this says so before Ray is imported.
-if "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().exists():
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
 
 
 def run_tune(
-    session: SearchSession, evaluate: Evaluate, workers: Workers, *, trial_timeout_s: float | None = None
+    session: SearchSession,
+    evaluate: Evaluate,
+    workers: Workers,
+    *,
+    trial_timeout_s: float | None = None,
+    stopping: EarlyStopping | None = None,
 ) -> None:
     """Evaluate the session's candidates on Ray Tune's workers until it is finished.
 
     Args:
         evaluate: sent to the workers once; its arrays are shared by those of one machine.
         trial_timeout_s: the longest that one candidate may take; its worker is replaced, not tried again.
+        stopping: when candidates are stopped early; None trains each to its end.
 
     Raises:
         ValueError: the cluster has fewer GPUs or cores than the workers ask for together.
@@ -74,6 +67,7 @@ def run_tune(
             tune.with_parameters(_Candidate, sent=(ray.put(evaluate),), timeout_s=trial_timeout_s),
             name="search",
             search_alg=searcher,
+            scheduler=None if stopping is None else SessionScheduler(session, stopping),
             num_samples=-1,
             max_concurrent_trials=workers.count,
             resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
@@ -124,12 +118,23 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
         if number is None:  # told before
             return
         if not error and result is not None:
-            self._unless_broken(self._session.tell, number, result["outcome"])
+            self._ended(number, result["outcome"])
         elif self._session.store.trials[number].attempt < MAX_ATTEMPTS:
             self._lost.append(number)
         else:
             failure = Failure("worker_lost", f"begun {MAX_ATTEMPTS} times, and its worker was lost each time")
             self._unless_broken(self._session.tell, number, failure)
+
+    def _ended(self, number: int, outcome: Measurement | Failure | None) -> None:
+        """A candidate is over. The last thing of one that ends by itself is a failure or nothing.
+
+        Of one that the scheduler stops it is a measurement, which `on_trial_result` is not given.
+        """
+        if isinstance(outcome, Measurement):
+            self._unless_broken(self._session.measured, number, outcome)
+            self._unless_broken(lambda: self._session.tell(number, stopped=True))
+        else:
+            self._unless_broken(self._session.tell, number, outcome)
 
     def _next(self) -> Trial | None:
         if self._lost and not self._session.stopping:
@@ -173,8 +178,16 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
         self._begin(new_config)
         return True
+
+    def cleanup(self) -> None:
+        """Close the candidate, which is not at its end where it was stopped, in the thread that it ran in."""
+        try:
+            self._thread.submit(self._outcomes.close).result(self._timeout_s)
+        except FutureTimeoutError:
+            self._stuck = True
 
     def step(self) -> dict[str, Any]:
         if self._stuck:  # nothing else ends a thread that is still in its candidate
@@ -193,9 +206,7 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._used_s = 0.0
-        self._outcomes: Iterator[Measurement | Failure] = evaluations(
-            self._evaluate, config["architecture"], config["seed"]
-        )
+        self._outcomes = evaluations(self._evaluate, config["architecture"], config["seed"])
 
     def _next(self) -> tuple[Measurement | Failure | None, bool]:
         outcome = next(self._outcomes, None)
@@ -214,7 +225,7 @@ def _unloadable(reason: str) -> Evaluate:
 @contextmanager
 def _ray(workers: Workers) -> Iterator[None]:
     """Ray, started or joined; ended afterwards where it was started here."""
-    os.environ.update({k: v for k, v in _SETTINGS.items() if k not in os.environ})
+    os.environ.update({k: v for k, v in SETTINGS.items() if k not in os.environ})
     address = workers.address or os.environ.get("RAY_ADDRESS")
     started = not ray.is_initialized()
     if started:

@@ -6,6 +6,7 @@ Pandas frames in, pandas frames and plain numbers out; neither torch nor Ray is 
 from __future__ import annotations
 
 import math
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +86,39 @@ def best_network(frame: pd.DataFrame) -> Best | None:
     return Best(int(found["number"]), trainings, float(found["reward"]), float(found["accuracy"]), step_time)
 
 
+class Saving(NamedTuple):
+    """What stopping candidates early has saved.
+
+    Attributes:
+        stopped: candidates that were.
+        epochs: that all candidates were trained for.
+        epochs_without: that they would have been trained for, had none been stopped.
+        saved_s: seconds of training that were saved, as the epochs of each took; None where no time was measured.
+    """
+
+    stopped: int
+    epochs: int
+    epochs_without: int
+    saved_s: float | None
+
+
+def saving(frame: pd.DataFrame, epochs: int | None = None) -> Saving:
+    """Count what stopping candidates early has saved; leaders trained again, which are not stopped, are left out.
+
+    Args:
+        frame: a trial table.
+        epochs: for how long a candidate is trained; by default as long as the one that was trained longest.
+    """
+    first = frame[frame["state"].isin(["complete", "stopped", "failed"]) & (frame["replicate"] == 0)]
+    trained = first["curve"].map(len).astype(int)
+    whole = epochs or int(trained.max() if len(trained) else 0)
+    early = first["state"] == "stopped"
+    left = (whole - trained[early]).clip(lower=0)
+    seconds = (first.loc[early, "train_time_s"].astype(float) / trained[early] * left).dropna()
+    done = int(trained.sum())
+    return Saving(int(early.sum()), done, done + int(left.sum()), float(seconds.sum()) if len(seconds) else None)
+
+
 class AgainstChance(NamedTuple):
     """How a controller's proposals compare to random ones of the same run.
 
@@ -115,14 +149,18 @@ def against_chance(frame: pd.DataFrame) -> AgainstChance | None:
 
     The statistic is Mann and Whitney's (1947), its interval Newcombe's (2006, Statistics in Medicine 25, method 5),
     which holds for small and unlike numbers. Failed candidates count as worse than any other: a controller that asks
-    for networks that cannot be trained is no better for it. Repeats count with the reward that they were answered
-    with: leaving them out would leave out the good networks that both arms find.
+    for networks that cannot be trained is no better for it. Those that were stopped early are next to them: the search
+    gave them up for the others, and to leave them out would flatter the arm that asks for more of them. Repeats count
+    with the reward that they were answered with: leaving them out would leave out the good networks that both arms
+    find.
 
     Args:
         frame: a trial table.
     """
-    over = frame[frame["state"].isin(["complete", "repeat", "failed"])]
-    rewards = over["reward"].astype(float).fillna(-math.inf)
+    over = frame[frame["state"].isin(["complete", "repeat", "failed", "stopped"])]
+    failed = (over["state"] == "failed") | over["failure"].notna()  # a repeat is as what it repeats
+    without = np.where(failed, -math.inf, -sys.float_info.max)
+    rewards = over["reward"].astype(float).fillna(pd.Series(without, over.index))
     ours, chance = (rewards[over["arm"] == arm].to_numpy(np.float64) for arm in ("controller", "random"))
     if min(len(ours), len(chance)) < 2:
         return None

@@ -30,7 +30,7 @@ MODULES = {
 }
 HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone may import a heavy library
     "torch": ("trainers", "nas.controllers.ppo"),
-    "ray": ("nas.tune", "trainers.distributed"),
+    "ray": ("nas.tune", "nas.early_stopping", "trainers.distributed"),
     "optuna": ("nas.controllers.optuna_sampler", "nas.optuna_mirror", "nas.optuna_storage"),
     "sklearn": ("trainers.surrogate",),
     "pyarrow": ("results", "trainers.data", "trainers.sources", "trainers.tabular"),

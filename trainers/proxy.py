@@ -148,6 +148,11 @@ class ProxyTask:
         return self._timer
 
     @property
+    def epochs(self) -> int:
+        """How many measurements it gives of an architecture."""
+        return self.recipe.epochs
+
+    @property
     def has_step_time(self) -> bool:
         """Whether `expected_step_time` can be told."""
         return self.calibration is not None

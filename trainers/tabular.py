@@ -54,6 +54,11 @@ class TabularTask:
         return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
     @property
+    def epochs(self) -> int:
+        """How many measurements it gives of an architecture."""
+        return 1
+
+    @property
     def has_step_time(self) -> bool:
         """Whether every row has a step time."""
         rows = [m for rows in self._table.values() for m in rows]
@@ -87,7 +92,8 @@ class TabularTask:
         It needs the columns `architecture` and `accuracy`; other columns named as the fields of
         `Measurement` are taken along. In the place of `architecture` it may have `genotype`: a list (in CSV
         as JSON, `[0, 1, 2]`), or digits such as `02212` where no choice has more than ten options. Rows
-        without an accuracy are left out, and so are a run's repeats, which are copies and no trainings.
+        without an accuracy are left out, and so are a run's repeats, which are copies and no trainings, and its
+        candidates that were stopped early, whose accuracy is another epoch's.
 
         Args:
             path: of the folder or the file.
@@ -141,7 +147,7 @@ def _measurements(frame: pd.DataFrame, space: SearchSpace | None) -> dict[str, l
     columns = [name for name in _FIELDS if name in frame]
     kept = frame["accuracy"].notna()
     if "state" in frame:
-        kept &= frame["state"] != "repeat"
+        kept &= ~frame["state"].isin(["repeat", "stopped"])
     numbers = [number for number, keep in enumerate(kept, 1) if keep]
     table: dict[str, list[Measurement]] = {}
     for number, (name, *row) in zip(numbers, frame.loc[kept, [key, *columns]].itertuples(index=False), strict=True):

@@ -153,7 +153,11 @@ class OptunaSampler:
             return
         self._values[genotype] = values = self._optimised(trial)
         asked = self._out.pop(genotype, None)
-        self._finish(self._enqueued(genotype) if asked is None else asked, values)
+        asked = self._enqueued(genotype) if asked is None else asked
+        if trial.state == "stopped" and self._objectives is None:  # Optuna has no such thing with several
+            self._prune(asked, trial.curve)
+        else:
+            self._finish(asked, values)
         if self._finished >= self._bound:
             self._study.sampler, self._bound = SAMPLERS["tpe"](self._seed), math.inf
 
@@ -168,6 +172,12 @@ class OptunaSampler:
     def _enqueued(self, genotype: Genotype) -> Any:
         self._study.enqueue_trial(dict(zip(self._names, genotype, strict=True)))
         return self._study.ask(self._distributions)
+
+    def _prune(self, asked: Any, curve: tuple[float, ...]) -> None:
+        """Samplers such as TPE put it behind all that were trained to their ends, the later stopped the better."""
+        for epoch, accuracy in enumerate(curve, 1):
+            asked.report(accuracy, epoch)
+        self._study.tell(asked, state=optuna.trial.TrialState.PRUNED)
 
     def _finish(self, asked: Any, values: list[float] | None) -> None:
         if values is None:

@@ -506,6 +506,9 @@ def test_a_candidate_that_takes_too_long_has_failed(
         (["--random-arm", "1"], "random_arm must be a share of the proposals, from 0 to under 1; got 1.0"),
         (["--objectives", "accuracy,size"], "objectives must be among accuracy, .*; got accuracy, size"),
         (["--address", "auto"], "workers must be given with the address"),
+        (["--scheduler", "hyperband"], "scheduler must be among none, asha; got hyperband"),
+        (["--scheduler", "asha", "--reduction-factor", "1"], "reduction_factor must be .* at least 1.1; got 1.0"),
+        (["--scheduler", "asha", "--reduction-factor", "nan"], "reduction_factor must be .* at least 1.1; got nan"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing_behind(

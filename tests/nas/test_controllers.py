@@ -322,12 +322,14 @@ def test_a_search_of_several_workers_is_taken_up_again(
             elif running:
                 ended = running.pop(int(rng.integers(len(running))))
                 session.measured(ended.number, deeper_is_better_in_any_case(Architecture.parse(ended.architecture)))
-                evaluated[session.tell(ended.number).architecture] += 1
+                early = ended.number > 0 and ended.seed % 3 == 0  # a scheduler never stops the first
+                evaluated[session.tell(ended.number, stopped=early).architecture] += 1
         session.store.close()
         if session.finished:
             break
-    complete = [t for t in session.store.trials.values() if t.state == "complete"]
-    assert set(evaluated) == {t.architecture for t in complete}
+    over = [t for t in session.store.trials.values() if t.state in ("complete", "stopped")]
+    assert set(evaluated) == {t.architecture for t in over}
+    assert {t.state for t in over} == {"complete", "stopped"}
     assert set(evaluated.values()) == {1}, "no trial that was told is evaluated again"
     assert session.evaluated == 20
 
@@ -737,6 +739,53 @@ def test_nsga_takes_a_network_without_an_objective_for_failed() -> None:
         step_time = None if number % 2 else 1.0
         controller.tell(replace(trial, measurement=replace(trial.measurement, step_time=step_time)))
     assert [trial.state.name for trial in controller._study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "FAIL"]
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_networks_that_were_stopped_are_not_proposed_again(name: str) -> None:
+    space = SMALL_SPACES["merging stages"]
+    controller = make(name, space)
+    proposals = []
+    while (proposal := controller.ask()) is not None:
+        controller.tell(told(space, proposal, len(proposals), "stopped" if len(proposals) % 3 else "complete"))
+        proposals.append(space.decode(proposal))
+    assert len(proposals) == len(set(proposals)) == space.size
+
+
+def test_optuna_is_told_of_those_stopped_as_pruned() -> None:
+    from nas.controllers.optuna_sampler import OptunaSampler
+
+    space = SPACES["small"]
+    for sampler, state in (("tpe", "PRUNED"), ("nsga2", "FAIL")):
+        controller = OptunaSampler(space, problem_of(space).features, 0, sampler=sampler)
+        for number in range(4):
+            proposal = controller.ask()
+            assert proposal is not None
+            trial = told(space, proposal, number, "stopped" if number else "complete")
+            controller.tell(replace(trial, curve=(0.25, 0.5)))
+        assert [trial.state.name for trial in controller._study.trials] == ["COMPLETE", *[state] * 3]
+    tpe = OptunaSampler(space, problem_of(space).features, 0, sampler="tpe")
+    genotype = space.genotype_at(0)
+    tpe.tell(replace(told(space, genotype, 0, "stopped"), curve=(0.25, 0.5)))  # never asked for
+    assert tpe._study.trials[0].intermediate_values == {1: 0.25, 2: 0.5}
+
+
+def test_tpe_learns_from_those_that_were_stopped() -> None:
+    """Networks with a wide first kernel are stopped, all others equally good: few of the former are proposed then."""
+    space = SPACES["small"]
+    first = next(place for place, choice in enumerate(space.choices) if choice.name.endswith("kernel"))
+    shares = []
+    for seed in range(3):
+        controller, wide = make("optuna:tpe", space, seed), []
+        for number in range(60):
+            proposal = controller.ask()
+            assert proposal is not None
+            wide.append(proposal[first] == 1)
+            trial = told(space, proposal, number, "stopped" if wide[-1] and number else "complete")
+            controller.tell(trial if trial.state == "stopped" else replace(trial, reward=0.5))
+        shares.append((np.mean(wide[:20]), np.mean(wide[-20:])))
+    early, late = np.mean(shares, axis=0)
+    assert late < 0.7 * early
 
 
 def test_a_sampler_that_repeats_itself_keeps_its_study_short() -> None:

@@ -78,7 +78,10 @@ def trial(**values: object) -> Trial:
             "trial 7: accuracy 0.5000, step time 1.250, params 12,345, reward 0.6123",
         ),
         (trial(state="complete", reward=0.5, measurement=Measurement(accuracy=0.5)), "accuracy 0.5000, reward 0.5000"),
-        (trial(state="stopped", measurement=Measurement(accuracy=0.5)), "trial 7: accuracy 0.5000"),
+        (
+            trial(state="stopped", curve=(0.25, 0.5), measurement=Measurement(accuracy=0.5, step_time=1.0)),
+            "trial 7: stopped after 2 epochs, accuracy 0.5000, step time 1.000",
+        ),
         (trial(state="failed", failure="timeout", reason="not done"), "trial 7: failed (timeout): not done"),
         (
             trial(state="failed", failure="diverged", reason="loss is nan", measurement=Measurement(accuracy=0.5)),
@@ -94,6 +97,12 @@ def trial(**values: object) -> Trial:
 def test_trial_line(shown: Trial, line: str) -> None:
     assert trial_line(shown).endswith(line)
     assert trial_line(shown).startswith("trial 7")
+
+
+def test_the_line_of_a_stopped_trial_says_of_how_many_epochs() -> None:
+    stopped = trial(state="stopped", curve=(0.5,), measurement=Measurement(accuracy=0.5))
+    assert trial_line(stopped, 4) == "trial 7: stopped after 1 of 4 epochs, accuracy 0.5000"
+    assert trial_line(stopped) == "trial 7: stopped after 1 epoch, accuracy 0.5000"
 
 
 def watched(session: SearchSession, console: Console, *, quiet: bool = False, pause_s: float = 0.0) -> None:
@@ -142,6 +151,18 @@ def test_reused_trials_are_shown_and_do_not_count_in_the_time_left(
     assert [line.partition(",")[0] for line in lines[:2]] == [f"trial {n} (reused): accuracy 0.5000" for n in range(2)]
     assert lines[2].startswith("0/3 0 failed")
     assert lines[2].endswith("time left is known after the first candidate")
+
+
+def test_how_many_were_stopped_early_is_said(tmp_path: Path, session_in: MakeSession) -> None:
+    console, session = plain(), session_in(tmp_path / "run", budget=3)
+    with SearchProgress(session, 1, console=console, epochs=4):
+        while (asked := session.ask()) is not None:
+            session.measured(asked.number, GOOD)
+            session.tell(asked.number, stopped=asked.number > 0)
+    session.store.close()
+    lines = written(console).splitlines()
+    assert lines[1].startswith("trial 1: stopped after 1 of 4 epochs, accuracy ")
+    assert lines[3].startswith("3/3 0 failed, 2 stopped early, best reward")
 
 
 def test_a_quick_search_does_not_flood_plain_lines(tmp_path: Path, session_in: MakeSession) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from nas.search import Workers, choose_workers, run, run_serial
+from nas.search import EarlyStopping, Workers, choose_workers, run, run_serial
 from nas.session import SearchSession
 from results.trial import Measurement
 from search_spaces import Architecture
@@ -111,19 +111,30 @@ def test_a_cluster_must_answer_at_its_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "driver"), [(Workers(1), "serial"), (Workers(2), "tune"), (Workers(1, address="auto"), "tune")]
+    ("workers", "stopping", "driver"),
+    [
+        (Workers(1), None, "serial"),
+        (Workers(2), None, "tune"),
+        (Workers(1, address="auto"), None, "tune"),
+        (Workers(1), EarlyStopping(), "tune"),
+    ],
 )
-def test_one_worker_runs_here_and_more_on_ray_tune(
-    monkeypatch: pytest.MonkeyPatch, session_in: MakeSession, tmp_path: Path, workers: Workers, driver: str
+def test_one_worker_runs_here_and_more_or_a_scheduler_on_ray_tune(
+    monkeypatch: pytest.MonkeyPatch,
+    session_in: MakeSession,
+    tmp_path: Path,
+    workers: Workers,
+    stopping: EarlyStopping | None,
+    driver: str,
 ) -> None:
     calls: list[tuple[str, Any]] = []
     stub = ModuleType("nas.tune")
     stub.run_tune = lambda *a, **k: calls.append(("tune", (a[2], k)))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "nas.tune", stub)
     session = session_in(tmp_path / "run", budget=1)
-    run(session, lambda architecture, seed: GOOD, workers, trial_timeout_s=5.0)
+    run(session, lambda architecture, seed: GOOD, workers, trial_timeout_s=5.0, stopping=stopping)
     if driver == "tune":
-        assert calls == [("tune", (workers, {"trial_timeout_s": 5.0}))]
+        assert calls == [("tune", (workers, {"trial_timeout_s": 5.0, "stopping": stopping}))]
         assert session.evaluated == 0
     else:
         assert calls == []

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results.analysis import against_chance, confirmed
+from results.analysis import against_chance, best_network, confirmed, saving
 
 
 def table(controller: list[float], random: list[float]) -> pd.DataFrame:
     rows = [("controller", r) for r in controller] + [("random", r) for r in random]
     frame = pd.DataFrame(rows, columns=["arm", "reward"])
-    return frame.assign(state="complete", replicate=0)
+    return frame.assign(state="complete", replicate=0, failure=None)
 
 
 def test_a_controller_that_is_better_beats_chance() -> None:
@@ -60,6 +60,18 @@ def test_equal_rewards_count_half_and_repeats_count() -> None:
     assert worse.probability == 0.25, "a failure is worse than any reward"
 
 
+def test_those_stopped_early_are_worse_than_any_reward_and_better_than_failures() -> None:
+    frame = table([0.1, 0.2, np.nan, np.nan], [0.05, np.nan, np.nan])
+    frame["state"] = ["complete", "repeat", "stopped", "failed", "complete", "stopped", "failed"]
+    frame["failure"] = [None, None, None, "error", None, None, "error"]
+    found = against_chance(frame)
+    assert found is not None
+    assert found.probability == pytest.approx((3 + 3 + (0 + 0.5 + 1) + (0 + 0 + 0.5)) / 12)
+    again = frame.copy()
+    again.loc[[2, 3, 5, 6], "state"] = "repeat"
+    assert against_chance(again) == found, "a repeat is as what it repeats"
+
+
 def test_without_a_random_arm_nothing_is_said() -> None:
     assert against_chance(table([0.1, 0.2, 0.3], [])) is None
 
@@ -86,3 +98,49 @@ def test_a_failed_second_training_is_left_out_of_the_mean() -> None:
     )
     found = confirmed(frame)
     assert found[["number", "trainings", "reward", "fresh"]].to_numpy().tolist() == [[0, 2, pytest.approx(0.8), 0.7]]
+
+
+# What early stopping saves ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def partly_stopped() -> pd.DataFrame:
+    """Two were trained to the end, two were stopped, one failed halfway; a leader was trained again."""
+    rows = [
+        ("complete", 0, (0.1, 0.2, 0.3, 0.4), 8.0, 0.4),
+        ("stopped", 0, (0.5,), 3.0, None),
+        ("failed", 0, (0.1, 0.1), 5.0, None),
+        ("repeat", 0, (0.5,), 3.0, None),
+        ("complete", 0, (0.1, 0.2, 0.3, 0.5), 8.0, 0.5),
+        ("stopped", 0, (0.1, 0.1), 4.0, None),
+        ("infeasible", 0, (), None, None),
+        ("complete", 1, (0.1, 0.2, 0.3, 0.6), 8.0, 0.6),
+        ("running", 0, (0.1,), 2.0, None),
+    ]
+    frame = pd.DataFrame(rows, columns=["state", "replicate", "curve", "train_time_s", "reward"])
+    accuracies = [curve[-1] if curve else None for curve in frame["curve"]]
+    return frame.assign(number=range(9), architecture=list("abcbdefdg"), accuracy=accuracies, step_time=1.0, params=5)
+
+
+def test_the_saving_is_what_those_stopped_would_have_trained_for(partly_stopped: pd.DataFrame) -> None:
+    found = saving(partly_stopped, 4)
+    assert (found.stopped, found.epochs, found.epochs_without) == (2, 4 + 1 + 2 + 4 + 2, 4 + 4 + 2 + 4 + 4)
+    assert found.saved_s == 3 * 3.0 + 2 * 2.0
+    assert saving(partly_stopped) == found, "the longest curve tells how long a candidate is trained"
+    assert saving(partly_stopped, 2).epochs_without == found.epochs + 1
+
+
+def test_the_saving_where_no_time_was_measured_or_nothing_was_stopped(partly_stopped: pd.DataFrame) -> None:
+    untimed = partly_stopped.assign(train_time_s=pd.array([pd.NA] * 9, "Float64"))
+    assert saving(untimed) == saving(partly_stopped)._replace(saved_s=None)
+    none = partly_stopped[partly_stopped["state"] != "stopped"]
+    assert saving(none, 4) == (0, 10, 10, None)
+    assert saving(partly_stopped.iloc[:0]) == (0, 0, 0, None)
+
+
+def test_the_best_network_was_trained_to_its_end(partly_stopped: pd.DataFrame) -> None:
+    found = best_network(partly_stopped)
+    assert found is not None
+    assert (found.number, found.trainings) == (4, 2)
+    only_stopped = partly_stopped[partly_stopped["state"] == "stopped"]
+    assert best_network(only_stopped) is None

@@ -63,11 +63,11 @@ def test_points_and_directions_must_fit() -> None:
 
 TRIALS = pd.DataFrame(
     {
-        "number": [0, 1, 2, 3, 4, 5, 6],
-        "architecture": list("abcdefg"),
-        "state": ["complete", "complete", "complete", "failed", "repeat", "complete", "complete"],
-        "accuracy": [0.5, 0.7, 0.6, 0.9, 0.7, 0.7, 0.4],
-        "params": pd.array([10, 30, 30, 1, 30, 30, None], dtype="Int64"),
+        "number": [0, 1, 2, 3, 4, 5, 6, 7],
+        "architecture": list("abcdefgh"),
+        "state": ["complete", "complete", "complete", "failed", "repeat", "complete", "complete", "stopped"],
+        "accuracy": [0.5, 0.7, 0.6, 0.9, 0.7, 0.7, 0.4, 0.9],
+        "params": pd.array([10, 30, 30, 1, 30, 30, None, 1], dtype="Int64"),
     }
 )
 

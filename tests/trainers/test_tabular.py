@@ -83,6 +83,15 @@ def test_the_repeats_of_a_run_are_no_trainings(frame: pd.DataFrame, tmp_path: Pa
     assert task(A, 1) == task(A, 0) == Measurement(accuracy=0.5, step_time=1.25, params=1000, device="H100")
 
 
+def test_candidates_that_were_stopped_early_are_no_trainings(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.assign(state=["complete", "complete", "stopped", "stopped"]).to_csv(tmp_path / "t.csv", index=False)
+    assert all(len(rows) == 1 for rows in TabularTask.read(tmp_path / "t.csv").rows.values())
+
+
+def test_a_table_gives_one_measurement() -> None:
+    assert TabularTask({str(A): Measurement(accuracy=0.5)}).epochs == 1
+
+
 def test_it_is_made_of_measurements_or_sequences_of_them() -> None:
     one, two = Measurement(accuracy=0.5), Measurement(accuracy=0.75)
     task = TabularTask({str(A): one, str(B): [one, two]})
