@@ -148,7 +148,7 @@ def test_a_search_that_stops_candidates_says_what_it_saved_and_is_resumed(start:
         "saved_s": pytest.approx(2.5 * (48 - epochs.sum())),
     }
     assert "1 at a time on Ray Tune, which asha needs" in found.err
-    assert "asha stops a candidate after 1, 2 of 4 epochs unless its accuracy is among the best 1/2 of" in found.err
+    assert "asha stops a candidate after 1, 2 of 4 epochs unless its reward is among the best 1/2 of" in found.err
     assert re.search(
         r"trial \d+: stopped after [12] of 4 epochs, accuracy 0\.\d{4}, step time 1\.000, params", found.err
     )

@@ -227,12 +227,12 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     ("stopping", "said"),
     [
-        (EarlyStopping(1, 3, epochs=9), "after 1, 3 of 9 epochs unless its accuracy is among the best 1/3 "),
+        (EarlyStopping(1, 3, epochs=9), "after 1, 3 of 9 epochs unless its reward is among the best 1/3 "),
         (
             EarlyStopping(2, 2.5, epochs=100),
-            "after 2, 5, 13, 32, ... of 100 epochs unless its accuracy is among the best 1/2.5 ",
+            "after 2, 5, 13, 32, ... of 100 epochs unless its reward is among the best 1/2.5 ",
         ),
-        (EarlyStopping(1, 1.2), "after 1, 2, ... of its epochs unless its accuracy is among the best 1/1.2 "),
+        (EarlyStopping(1, 1.2), "after 1, 2, ... of its epochs unless its reward is among the best 1/1.2 "),
         (
             EarlyStopping(1, 4, "reward"),
             "after 1, 4, 16, 64, ... of its epochs unless its reward is among the best 1/4 ",
