@@ -14,6 +14,7 @@ import typer
 from nas import __version__
 from nas.cli_devices import calibrate
 from nas.cli_networks import describe, scale
+from nas.cli_proxy import proxy
 from nas.show import Format, print_frame
 
 # Modules that load numpy, pandas, torch or Ray are imported inside the commands, so that --help is quick.
@@ -306,6 +307,7 @@ def pareto(
 app.command()(describe)
 app.command()(scale)
 app.command()(calibrate)
+app.add_typer(proxy)
 
 
 def _objectives_of(configuration: Mapping[str, Any]) -> list[str]:

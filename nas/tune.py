@@ -61,7 +61,7 @@ def run_tune(
         OSError: the store would not take an outcome.
     """
     searcher = _SessionSearcher(session)
-    with _scratch_folder() as scratch, _ray(workers), _quiet_tune():
+    with _scratch_folder() as scratch, ray_started(workers), _quiet_tune():
         _share_module(evaluate)
         tune.run(
             tune.with_parameters(_Candidate, sent=(ray.put(evaluate),), timeout_s=trial_timeout_s),
@@ -223,7 +223,7 @@ def _unloadable(reason: str) -> Evaluate:
 
 
 @contextmanager
-def _ray(workers: Workers) -> Iterator[None]:
+def ray_started(workers: Workers) -> Iterator[None]:
     """Ray, started or joined; ended afterwards where it was started here."""
     os.environ.update({k: v for k, v in SETTINGS.items() if k not in os.environ})
     address = workers.address or os.environ.get("RAY_ADDRESS")

@@ -10,6 +10,7 @@ from nas.controllers.features import Features
 from nas.controllers.local_search import LocalSearch
 from nas.controllers.predictor import Predictor
 from nas.controllers.random_search import RandomSearch
+from nas.controllers.stratified import Stratified
 from results.trial import Trial
 from search_spaces import Genotype, SearchSpace
 
@@ -47,6 +48,7 @@ def _optuna(sampler: str) -> Callable[[SearchSpace, Features, int], Controller]:
 
 CONTROLLERS: dict[str, Callable[[SearchSpace, Features, int], Controller]] = {
     "random": RandomSearch,
+    "stratified": Stratified,
     "evolution": RegularizedEvolution,
     "local_search": LocalSearch,
     "predictor": Predictor,

@@ -27,7 +27,7 @@ from nas.problem import Problem
 from nas.reward import accuracy, bind
 from nas.search import EarlyStopping, Workers, run, run_serial
 from nas.session import SearchSession
-from nas.tune import Searcher, _ray, _SessionSearcher, run_tune
+from nas.tune import Searcher, _SessionSearcher, ray_started, run_tune
 from results.analysis import best_network, saving
 from results.store import TrialStore
 from results.trial import Measurement, Trial
@@ -46,7 +46,7 @@ def _cluster() -> Iterator[None]:
     """One Ray of two cores for all tests here, since to start one takes seconds; `run_tune` joins it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
-        with _ray(TWO):
+        with ray_started(TWO):
             yield
 
 

@@ -28,7 +28,7 @@ from nas.reuse import by_network
 from nas.reward import accuracy, bind
 from nas.search import Workers, run_serial
 from nas.session import SearchSession
-from nas.tune import Searcher, _ray, _scratch_folder, _SessionSearcher, run_tune
+from nas.tune import Searcher, _scratch_folder, _SessionSearcher, ray_started, run_tune
 from results.store import TrialStore
 from results.trial import Failure, Measurement
 from search_spaces import Architecture, SearchSpace
@@ -43,7 +43,7 @@ def _cluster() -> Iterator[None]:
     """One Ray of two cores for all tests here, since to start one takes seconds; `run_tune` joins it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
-        with _ray(TWO):
+        with ray_started(TWO):
             yield
 
 

@@ -1,0 +1,241 @@
+"""`nas proxy audit`: whether a brief training ranks networks as a longer one does, and which cheaper one still would.
+
+The same stratified networks are trained by the proxy task with several seeds, by a longer reference, and by cheaper
+proxies: each is a run of its own in the audit's folder, stored and resumed as every run is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from nas.config import Search, SearchConfig
+from nas.controllers.stratified import Stratified
+from nas.progress import SearchProgress
+from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start, reopen, start
+from nas.search import Workers, on_tune
+from results.agreement import Agreement, agreement
+from results.store import TrialStore
+
+TOP = 5
+"""How many networks count as the best."""
+
+CHEAPER = ("image", "epochs", "data", "width")
+"""What cheaper proxies save at: half of each (three quarters, too, of the image size)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What is compared.
+
+    Args:
+        config: of the search whose proxy task is audited.
+        networks: how many are trained in each way.
+        reference_epochs: of the longer training; None is ten times the proxy's.
+        seeds: how often each network is trained by the proxy, with other seeds.
+        reference_seeds: the same of the reference, whose accuracies are averaged.
+        cheaper: what cheaper proxies save at, of `CHEAPER`.
+        threshold: the least Kendall tau of accuracies that a cheaper proxy must keep.
+
+    Raises:
+        ValueError: a value is out of its range, or a name unknown.
+    """
+
+    config: SearchConfig
+    networks: int = 20
+    reference_epochs: int | None = None
+    seeds: int = 2
+    reference_seeds: int = 1
+    cheaper: Sequence[str] = CHEAPER
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, least in (("networks", 3), ("seeds", 1), ("reference_seeds", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
+        if not -1 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be a Kendall tau, from -1 to 1; got {self.threshold}")
+        if unknown := [name for name in self.cheaper if name not in CHEAPER]:
+            raise ValueError(f"cheaper proxies save at {', '.join(CHEAPER)}; got {', '.join(unknown)}")
+        if self.config.evaluator != "proxy":
+            raise ValueError(f"the audited evaluator must be proxy, which trains; got {self.config.evaluator}")
+
+    def variants(self, epochs: int, image_size: int) -> dict[str, SearchConfig]:
+        """Every way of training, by the name of its run; the proxy first.
+
+        Args:
+            epochs: of the proxy.
+            image_size: of the proxy, in pixels.
+
+        Raises:
+            ValueError: the reference is no longer than the proxy.
+        """
+        proxy = replace(self.config, epochs=epochs, image_size=image_size, controller="stratified", random_arm=0.0)
+        longer = self.reference_epochs or 10 * epochs
+        if longer <= epochs:
+            raise ValueError(f"the reference must train longer than the proxy's {epochs} epochs; got {longer}")
+        reference = replace(proxy, epochs=longer)
+        found = {_seeded("proxy", n): replace(proxy, seed=proxy.seed + n) for n in range(self.seeds)}
+        found |= {_seeded("reference", n): replace(reference, seed=proxy.seed + n) for n in range(self.reference_seeds)}
+        if "image" in self.cheaper:
+            sizes = {max(8, round(image_size * share / 8) * 8) for share in (0.75, 0.5)}
+            found |= {f"image-{s}": replace(proxy, image_size=s) for s in sorted(sizes, reverse=True) if s < image_size}
+        if "epochs" in self.cheaper and epochs > 1:
+            found[f"epochs-{epochs // 2}"] = replace(proxy, epochs=epochs // 2)
+        if "data" in self.cheaper:
+            found["data-half"] = replace(proxy, train_share=proxy.train_share / 2)
+        if "width" in self.cheaper:
+            found["width-half"] = replace(proxy, width=proxy.width / 2)
+        return found
+
+
+def _seeded(name: str, number: int) -> str:
+    return name if number == 0 else f"{name}-seed-{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How an audit is conducted: what may change when it is resumed."""
+
+    workers: Workers
+    trial_timeout_s: float | None
+    say: Callable[[str], None]
+    quiet: bool
+
+
+def conduct_audit(audit: Audit, folder: Path, conduct: Conduct) -> bool:
+    """Train what has not been trained yet.
+
+    Returns:
+        whether the audit is complete; it is not where it was interrupted.
+
+    Raises:
+        ValueError: the folder holds an audit of another task (lists the fields that differ).
+    """
+    proxy = replace(audit.config, controller="stratified", random_arm=0.0)
+    with _ray_kept(conduct.workers):
+        first, store = _opened(folder / "proxy", proxy)
+        epochs = first.identity["task"]["recipe"]["epochs"]
+        variants = audit.variants(epochs, first.problem.image_size)
+        conduct.say(f"{len(variants)} ways to train {audit.networks} networks: {', '.join(variants)}")
+        for number, (name, config) in enumerate(variants.items()):
+            search, store = (first, store) if number == 0 else _opened(folder / name, config)
+            if not _run(search, store, audit, conduct, f"{number + 1}/{len(variants)} {name}"):
+                return False
+    return True
+
+
+def _opened(folder: Path, config: SearchConfig) -> tuple[Search, TrialStore]:
+    """A way of training, new or gone on with."""
+    if (folder / "run.json").exists():
+        options = asdict(config.with_absolute_paths())
+        kept = TrialStore.open(folder).configuration["options"]
+        unset = {name: kept[name] for name in ("epochs", "image_size") if options[name] is None}  # the proxy's own
+        search, store, _ = reopen(folder, {**options, **unset})
+        return search, store
+    return start(config, folder)
+
+
+def _run(search: Search, store: TrialStore, audit: Audit, conduct: Conduct, title: str) -> bool:
+    """Take one run to its end; says whether it came to it."""
+    space, features = search.problem.space, search.problem.features
+    same = Stratified(space, features, audit.config.seed)  # whatever the seed of the training
+    settings = RunSettings(budget=audit.networks, trial_timeout_s=conduct.trial_timeout_s)
+    note_start(store, settings)
+    session = make_session(replace(search, controller=same), store, settings)
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    if not session.finished:
+        conduct.say(title)
+    with (
+        graceful_interrupts(session, conduct.say),
+        SearchProgress(session, conduct.workers.count, console=console, quiet=conduct.quiet or session.finished),
+    ):
+        finish(session, search, conduct.workers, timeout_s=conduct.trial_timeout_s, stopping=None)
+    return session.stopped_because is None
+
+
+@contextmanager
+def _ray_kept(workers: Workers) -> Iterator[None]:
+    """Ray, where it is needed, started once for all runs."""
+    with ExitStack() as stack:
+        if on_tune(workers, None):
+            from nas.tune import ray_started  # loads Ray
+
+            stack.enter_context(ray_started(workers))
+        yield
+
+
+def report(folder: Path, *, threshold: float) -> dict[str, Any]:
+    """What the runs of an audit say.
+
+    Returns:
+        `ways`: for each way of training its cost in seconds a network, over the reference's too, and its agreement
+        with the reference in accuracy and in reward; `noise`: the agreement between seeds; `cheapest`: the cheapest
+        whose tau of accuracies is at least the threshold, None where there is none.
+    """
+    frames = {path.parent.name: _complete(path.parent) for path in sorted(folder.glob("*/run.json"))}
+    references = [frame for name, frame in frames.items() if name.startswith("reference")]
+    averaged = pd.concat(references).groupby(level=0)[["accuracy", "reward"]].mean()
+    cost_s = {name: float(frame["train_time_s"].mean()) for name, frame in frames.items()}
+    ways: list[dict[str, Any]] = [
+        {
+            "way": name,
+            "cost_s": cost_s[name],
+            "cost": cost_s[name] / cost_s["reference"],
+            **_both(frame, averaged),
+        }
+        for name, frame in frames.items()
+        if not name.startswith("reference")
+    ]
+    ways.sort(key=lambda way: -way["cost_s"])
+    noise = [
+        {"way": f"{name} against {kind}", **_both(frame, frames[kind])}
+        for kind in ("proxy", "reference")
+        for name, frame in frames.items()
+        if name.startswith(f"{kind}-seed")
+    ]
+    good = [way for way in ways if way["accuracy_tau"] >= threshold]
+    cheapest = min(good, key=lambda way: way["cost_s"], default=None)
+    return {
+        "reference": {"cost_s": cost_s["reference"], "trainings": len(references)},
+        "ways": ways,
+        "noise": noise,
+        "threshold": threshold,
+        "cheapest": None if cheapest is None else cheapest["way"],
+        "failed": {name: int(frame.attrs["failed"]) for name, frame in frames.items() if frame.attrs["failed"]},
+    }
+
+
+def _both(frame: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for column in ("accuracy", "reward"):
+        one: Agreement = agreement(frame[column], reference[column], top=TOP)
+        found |= {f"{column}_{name}": value for name, value in one._asdict().items()}
+    return found
+
+
+def _complete(run: Path) -> pd.DataFrame:
+    """The trials of a run that are complete, by architecture."""
+    frame = TrialStore.open(run).frame()
+    complete = frame[frame["state"] == "complete"].set_index("architecture")
+    complete.attrs["failed"] = int((frame["state"] == "failed").sum())
+    return complete
+
+
+def write_report(folder: Path, found: dict[str, Any]) -> list[Path]:
+    """`audit.json`, and `networks.csv`: a row a network, from which `nas correct` fits a correction."""
+    proxy, reference = _complete(folder / "proxy"), _complete(folder / "reference")
+    table = proxy[["accuracy", "reward", "step_time", "params", "macs"]].join(
+        reference[["accuracy", "reward"]].add_prefix("reference_"), how="inner"
+    )
+    written = [folder / "audit.json", folder / "networks.csv"]
+    written[0].write_text(json.dumps(found, indent=1) + "\n")
+    table.reset_index().to_csv(written[1], index=False)
+    return written
