@@ -15,7 +15,9 @@ from nas.evaluation import Evaluate
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
 from nas.reward import REWARDS, bind
-from search_spaces import SPACES, Architecture, SearchSpace
+from nas.screening import first_draw
+from nas.session import trial_seed
+from search_spaces import SPACES, Architecture, Genotype, SearchSpace
 
 if TYPE_CHECKING:
     from trainers.proxy import ProxyTask
@@ -51,6 +53,7 @@ class SearchConfig:
         limits: the most params, macs, activations or step time that a candidate may have.
         objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
         random_arm: the share of the proposals that random search makes, to compare the controller with.
+        zero_cost: whether the first proposals are chosen among many networks by their untrained scores.
         seed: of the controller, of the minival and of the candidates' training.
     """
 
@@ -70,6 +73,7 @@ class SearchConfig:
     limits: Mapping[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("accuracy", "step_time", "params")
     random_arm: float = 0.0
+    zero_cost: bool = False
     seed: int = 0
 
     def with_absolute_paths(self) -> SearchConfig:
@@ -95,6 +99,7 @@ class Search:
         controller: a fresh one.
         identity: everything that decides the outcome, as plain data; equal searches have equal identities.
         prices: by which step times are expected; None where none are needed.
+        first_draw: what is proposed before the controller is asked; None where nothing is.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
     """
@@ -104,15 +109,19 @@ class Search:
     controller: Controller
     identity: dict[str, Any]
     prices: list[float] | None = None
+    first_draw: list[Genotype] | None = None
     splits: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
 
 
-def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search:
+def build(
+    config: SearchConfig, prices: Sequence[float] | None = None, drawn: Sequence[Sequence[int]] | None = None
+) -> Search:
     """Build a search from its options.
 
     Args:
         prices: by which the proxy expects step times, where they were found before; found now where they are needed.
+        drawn: the first draw, where it was made before; made now where one is asked for.
 
     Raises:
         ValueError: an option names nothing, or is out of its range.
@@ -142,6 +151,10 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
     )
     controller = make_controller(space, problem.features, config.seed)
     _check_proposals(config, controller, evaluate)
+    first = None if drawn is None else [tuple(genotype) for genotype in drawn]
+    if config.zero_cost and first is None:
+        first, note = first_draw(problem, evaluate, trial_seed(config.seed, "first draw", 0))
+        notes = (*notes, note)
     found = getattr(evaluate, "prices", None)
     return Search(
         problem=problem,
@@ -149,6 +162,7 @@ def build(config: SearchConfig, prices: Sequence[float] | None = None) -> Search
         controller=controller,
         identity=_identity(config, problem, task),
         prices=None if found is None else list(found),
+        first_draw=first,
         splits=splits,
         notes=notes,
     )
@@ -184,6 +198,7 @@ def _identity(config: SearchConfig, problem: Problem, task: Mapping[str, Any]) -
         "limits": dict(config.limits),
         "objectives": list(config.objectives),
         "random_arm": config.random_arm,
+        "zero_cost": config.zero_cost,
         "seed": config.seed,
     }
 

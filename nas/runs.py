@@ -72,6 +72,7 @@ def start(config: SearchConfig, folder: Path) -> tuple[Search, TrialStore]:
         "options": asdict(config),
         "identity": search.identity,
         "prices": search.prices,
+        "first_draw": search.first_draw,
     }
     return search, TrialStore.create(folder, configuration)
 
@@ -88,7 +89,8 @@ def reopen(folder: Path, changes: Mapping[str, Any]) -> tuple[Search, TrialStore
     store = TrialStore.open(folder, writing=True)
     try:
         options = {**store.configuration["options"], **changes}
-        search = build(SearchConfig(**options).with_absolute_paths(), store.configuration.get("prices"))
+        kept = (store.configuration.get(name) for name in ("prices", "first_draw"))
+        search = build(SearchConfig(**options).with_absolute_paths(), *kept)
         found = differences(search.identity, store.configuration["identity"])
         if found:
             listed = "\n  ".join(found)
@@ -110,6 +112,7 @@ def make_session(search: Search, store: TrialStore, settings: RunSettings, *, fo
         seed=search.identity["seed"],
         random_arm=search.identity["random_arm"],
         confirm=settings.confirm,
+        first_draw=search.first_draw or (),
         fork=fork,
     )
 

@@ -10,6 +10,7 @@ import hashlib
 import math
 import operator
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nas.controllers import Controller
@@ -38,6 +39,7 @@ class SearchSession:
         seed: the trials' seeds are a function of it.
         random_arm: the share of all proposals that random search makes instead of the controller.
         confirm: how many leaders are trained again, beyond the budget, when it is used up.
+        first_draw: what is proposed in the controller's place at first.
         fork: go on where the controller proposes something else than the store says it did.
 
     Raises:
@@ -55,6 +57,7 @@ class SearchSession:
         seed: int,
         random_arm: float = 0.0,
         confirm: int = 0,
+        first_draw: Sequence[Genotype] = (),
         fork: bool = False,
     ) -> None:
         if budget < 1:
@@ -68,6 +71,7 @@ class SearchSession:
         self._exhausted: str | None = None
         self._controller, self._seed = controller, seed
         self._random_arm = random_arm
+        self._first_draw = list(reversed(first_draw))  # the next is the last
         self._arm = RandomSearch(problem.space, problem.features, trial_seed(seed, "random arm", 0))
         self._front = Front()
         self._first: dict[tuple[str, int], int] = {}  # (architecture, replicate) -> the trial that evaluates it
@@ -223,9 +227,11 @@ class SearchSession:
         return "random" if math.floor(share * (number + 1)) > math.floor(share * number) else "controller"
 
     def _proposal(self) -> tuple[Genotype | None, Arm]:
-        """A proposal and whose it is; where the random arm finds nothing, the controller is asked."""
+        """A proposal and whose it is; where the random arm finds nothing, it is the controller's turn."""
         arm = self._next_arm()
         genotype = self._arm.ask() if arm == "random" else None
+        if genotype is None and self._first_draw:
+            return self._first_draw.pop(), "screened"
         if genotype is None:
             genotype, arm = self._controller.ask(), "controller"
         return None if genotype is None else tuple(operator.index(i) for i in genotype), arm  # numpy's are no JSON

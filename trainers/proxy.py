@@ -6,10 +6,11 @@ on a minival split, training step time.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from trainers.step_costs import counted, fitted_prices, left_out_error
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
 from trainers.train import DeviceData, accuracy, on_device, train_epochs
+from trainers.zero_cost import sample_pictures, snip, synflow
 
 
 class ProxyTask:
@@ -85,6 +87,7 @@ class ProxyTask:
         if self._on_device is None:
             self._on_device = on_device(self.data, device)
         step_time = self.time_step(architecture)
+        untrained = self.zero_cost(architecture, names=("snip",))["snip"]
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()  # the peak of the training, without the anchor's steps
         begun = time.perf_counter()
@@ -92,7 +95,8 @@ class ProxyTask:
         network = self._build(architecture, seed)
         for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed), 1):
             top1 = accuracy(network, self._on_device.minival, self._on_device)
-            yield self._measurement(architecture, epoch, top1, step_time, time.perf_counter() - begun)
+            measured = self._measurement(architecture, epoch, top1, step_time, time.perf_counter() - begun)
+            yield replace(measured, snip=untrained if math.isfinite(untrained) else None)
 
     def time_step(self, architecture: Architecture) -> StepTime:
         """The architecture's training step time over the anchor's, on this device; of a CPU, on one core."""
@@ -106,6 +110,25 @@ class ProxyTask:
                 device=self.device,
             )
         return self._timer(architecture, self.data.image_size)
+
+    def zero_cost(self, architecture: Architecture, *, names: Sequence[str] = ("snip", "synflow")) -> dict[str, float]:
+        """Scores of the untrained network, logarithms of which more is better: `snip` and `synflow`.
+
+        They are a function of the task and the architecture: the weights and the training pictures are drawn by a seed
+        that is always the same.
+
+        Args:
+            names: of the scores wanted.
+        """
+        network = self._build(architecture, seed=0)
+        scores = {}
+        if "snip" in names:
+            images, labels = (tensor.to(torch_device(self.device)) for tensor in sample_pictures(self.data, seed=0))
+            scores["snip"] = snip(network, images.contiguous(memory_format=torch.channels_last), labels)
+        if "synflow" in names:
+            side = self.data.image_size
+            scores["synflow"] = synflow(network, (self.data.in_channels, side, side))
+        return scores
 
     @property
     def has_step_time(self) -> bool:
