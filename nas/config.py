@@ -15,7 +15,7 @@ from nas.evaluation import Evaluate
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
 from nas.reward import REWARDS, bind
-from nas.screening import first_draw
+from nas.screening import BRIEF_STEPS, first_draw
 from nas.session import trial_seed
 from search_spaces import SPACES, Architecture, Genotype, SearchSpace
 
@@ -304,6 +304,9 @@ def _proxy(
     notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}, {task.describe()['device']}"]
     if data.unreadable:
         notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
+    steps = recipe.epochs * (data.sizes["train"] // recipe.batch_size)
+    if config.zero_cost and steps < BRIEF_STEPS:
+        notes.append(f"--zero-cost: of trainings of {steps} steps untrained scores tell next to nothing (--epochs asks for more)")
     if "step_time" in config.limits:
         notes += _with_prices(task, space, prices)
     return task, described, data.sizes, tuple(notes)

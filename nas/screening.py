@@ -26,6 +26,9 @@ SCORED = 256
 FIRST = 8
 """Networks that are trained first: half of the smallest budget that a search has by default."""
 
+BRIEF_STEPS = 500
+"""A training of fewer steps favours what learns fast, which these scores do not tell (`docs/zero_cost.md`)."""
+
 Score = Callable[[Architecture], Mapping[str, float]]
 """The untrained network's scores by name; of each, more is better."""
 

@@ -353,6 +353,7 @@ def test_the_first_candidates_are_chosen_among_many_untrained_ones(monkeypatch: 
     outcome = run("search", *options, "--budget", 2, "--out", "run", "--format", "json")
     assert outcome.data["trials"] == 2
     assert "20 networks were scored untrained in" in outcome.err
+    assert "of trainings of 7 steps untrained scores tell next to nothing" in outcome.err
     assert len(scored) == 20 + 2  # and each candidate once more, for its row
     assert run("resume", "run", "--budget", 4, "--format", "json").data["trials"] == 4
     assert len(scored) == 20 + 4, "the first draw is the run's"
