@@ -306,7 +306,9 @@ def _proxy(
         notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
     steps = recipe.epochs * (data.sizes["train"] // recipe.batch_size)
     if config.zero_cost and steps < BRIEF_STEPS:
-        notes.append(f"--zero-cost: of trainings of {steps} steps untrained scores tell next to nothing (--epochs asks for more)")
+        notes.append(
+            f"--zero-cost: of trainings of {steps} steps untrained scores tell next to nothing (--epochs asks for more)"
+        )
     if "step_time" in config.limits:
         notes += _with_prices(task, space, prices)
     return task, described, data.sizes, tuple(notes)

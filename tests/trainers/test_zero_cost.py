@@ -121,7 +121,7 @@ def test_synflow_of_a_chain_is_its_flow_times_its_layers() -> None:
         strides, groups = layer.stride, layer.groups
         flow = F.conv2d(flow, layer.weight.double().abs(), None, strides, layer.padding, groups=groups)  # type: ignore[arg-type]
     flow = flow.mean((2, 3)) @ network.classifier.weight.double().abs().T
-    assert synflow(network, SHAPE) == pytest.approx(math.log((len(layers) + 1) * float(flow.sum())))
+    assert synflow(network, SHAPE) == pytest.approx(math.log((len(layers) + 1) * flow.sum().item()))
 
 
 @settings(max_examples=15)
