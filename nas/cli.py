@@ -7,15 +7,19 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas import __version__
+from nas.cli_correction import correct
 from nas.cli_devices import calibrate
 from nas.cli_networks import describe, scale
 from nas.cli_proxy import proxy
 from nas.show import Format, print_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Modules that load numpy, pandas, torch or Ray are imported inside the commands, so that --help is quick.
 
@@ -55,6 +59,10 @@ _ReductionFactor = typer.Option(
     help="For asha: 3 lets those go on that are among the best third of all trained for so long, and asks again after "
     "3 times the epochs."
 )
+_CorrectionOption = Annotated[
+    Path | None,
+    typer.Option("--correction", metavar="FILE", help="Tell the accuracy as `nas correct` corrects it too."),
+]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 _Seed = typer.Option(help="Of the controller and of the candidates' training.")
 _SplitSeed = typer.Option(help="Of the draw of the minival.")
@@ -79,6 +87,9 @@ _Evaluator = typer.Option(
 )
 _Objectives = typer.Option(help="Whose front is kept: of accuracy, step_time, params, macs, activations.")
 _RandomArm = typer.Option(help="Share of the proposals that random search makes, to compare the controller with.")
+_ZeroCost = typer.Option(
+    "--zero-cost", help="Choose the first candidates among many by SNIP, SynFlow and params of the untrained networks."
+)
 _Confirm = typer.Option(min=0, help="Leaders to train twice more at the end, with other seeds, beyond the budget.")
 _OptunaStorage = typer.Option(help="Mirror the run into an Optuna study here: sqlite:///FILE.db, a URL or a journal.")
 _MaxStepTime = typer.Option(help="The longest training step, over the backbone's, as expected before training.")
@@ -133,6 +144,7 @@ def search(
     max_step_time: Annotated[float | None, _MaxStepTime] = None,
     objectives: Annotated[str, _Objectives] = "accuracy,step_time,params",
     random_arm: Annotated[float, _RandomArm] = 0.0,
+    zero_cost: Annotated[bool, _ZeroCost] = False,
     confirm: Annotated[int, _Confirm] = 0,
     optuna_storage: Annotated[str | None, _OptunaStorage] = None,
     device: Annotated[str, _Device] = "auto",
@@ -180,6 +192,7 @@ def search(
         limits={name: limit for name, limit in limits.items() if limit is not None},
         objectives=tuple(name.strip() for name in objectives.split(",")),
         random_arm=random_arm,
+        zero_cost=zero_cost,
         seed=seed,
         split_seed=split_seed,
     )
@@ -274,15 +287,16 @@ def resume(
 def trials(
     run: _Run,
     top: Annotated[int | None, typer.Option(min=1, help="Only the trials of the highest rewards.")] = None,
+    correction: _CorrectionOption = None,
     format: _FormatOption = Format.table,
 ) -> None:
     """List the trials of a run, also while it runs."""
     from results.store import TrialStore
 
-    frame = TrialStore.open(run).frame()
+    frame = _corrected(TrialStore.open(run).frame(), correction)
     if top is not None:
         frame = frame[frame["state"] == "complete"].nlargest(top, "reward")
-    print_frame(frame, format, columns=[*_COLUMNS, *(["reused_from"] if frame["reused_from"].notna().any() else [])])
+    print_frame(frame, format, columns=_columns(frame))
 
 
 @app.command()
@@ -292,6 +306,7 @@ def pareto(
         str | None,
         typer.Option(help="Columns of the trial table; of accuracy and reward more is better. Default: the run's."),
     ] = None,
+    correction: _CorrectionOption = None,
     format: _FormatOption = Format.table,
 ) -> None:
     """List the trials of a run that no other beats in every objective."""
@@ -300,10 +315,11 @@ def pareto(
 
     store = TrialStore.open(run)
     names = objectives.split(",") if objectives else _objectives_of(store.configuration)
-    front = front_of(store.frame(), [name.strip() for name in names])
-    print_frame(front, format, columns=_COLUMNS)
+    front = front_of(_corrected(store.frame(), correction), [name.strip() for name in names])
+    print_frame(front, format, columns=_columns(front))
 
 
+app.command()(correct)
 app.command()(describe)
 app.command()(scale)
 app.command()(calibrate)
@@ -318,7 +334,29 @@ def _absolute(folders: list[Path] | None) -> list[str]:
     return [str(folder.resolve()) for folder in folders or ()]
 
 
-_COLUMNS = ("number", "state", "reward", "accuracy", "step_time", "params", "macs", "failure", "reason", "architecture")
+def _corrected(frame: pd.DataFrame, path: Path | None) -> pd.DataFrame:
+    """A trial table with the corrected accuracy beside the raw one, where a correction is given that helps."""
+    if path is None:
+        return frame
+    from results.correction import Correction
+
+    correction = Correction.read(path)
+    typer.echo(correction.verdict, err=True)
+    if correction.helps:
+        frame.insert(list(frame.columns).index("accuracy") + 1, "accuracy_corrected", correction.corrected(frame))
+    return frame
+
+
+def _columns(frame: pd.DataFrame) -> list[str]:
+    """What a table for people shows of a trial table."""
+    reused = ["reused_from"] if frame["reused_from"].notna().any() else []
+    return [*(name for name in _COLUMNS if name in frame), *reused]
+
+
+_COLUMNS = (
+    *("number", "state", "reward", "accuracy", "accuracy_corrected", "step_time", "params", "macs"),
+    *("failure", "reason", "architecture"),
+)
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -13,7 +13,9 @@ from nas.evaluation import Evaluate, epochs_of
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
 from nas.reward import REWARDS, bind
-from search_spaces import SPACES, Architecture, SearchSpace
+from nas.screening import BRIEF_STEPS, first_draw
+from nas.session import trial_seed
+from search_spaces import SPACES, Architecture, Genotype, SearchSpace
 
 if TYPE_CHECKING:
     from nas.reuse import Trainings
@@ -50,6 +52,7 @@ class SearchConfig:
         limits: the most params, macs, activations or step time that a candidate may have.
         objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
         random_arm: the share of the proposals that random search makes, to compare the controller with.
+        zero_cost: whether the first proposals are chosen among many networks by their untrained scores.
         seed: of the controller and of the candidates' training.
         split_seed: of the draw of the minival.
     """
@@ -74,6 +77,7 @@ class SearchConfig:
     limits: Mapping[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("accuracy", "step_time", "params")
     random_arm: float = 0.0
+    zero_cost: bool = False
     seed: int = 0
     split_seed: int = 0
 
@@ -100,6 +104,7 @@ class Search:
         controller: a fresh one.
         identity: everything that decides the outcome, as plain data; equal searches have equal identities.
         calibration: by which the proxy expects step times, as plain data; None where there is none.
+        first_draw: what is proposed before the controller is asked; None where nothing is.
         earlier: what earlier runs measured and this search may take from them.
         epochs: how many measurements the evaluator gives of a candidate; None where it does not say.
         splits: how many pictures each split has; None where no pictures are read.
@@ -111,19 +116,27 @@ class Search:
     controller: Controller
     identity: dict[str, Any]
     calibration: dict[str, Any] | None = None
+    first_draw: list[Genotype] | None = None
     earlier: Trainings = field(default_factory=dict)
     epochs: int | None = None
     splits: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
 
 
-def build(config: SearchConfig, *, started: bool = False, calibration: Mapping[str, Any] | None = None) -> Search:
+def build(
+    config: SearchConfig,
+    *,
+    started: bool = False,
+    calibration: Mapping[str, Any] | None = None,
+    drawn: Sequence[Sequence[int]] | None = None,
+) -> Search:
     """Build a search from its options.
 
     Args:
         started: whether the search is one that was started before, with this `calibration` or without any.
         calibration: by which the proxy expects step times. A new search takes the one that `nas calibrate` keeps for
             this device, and makes one where a limit of step time needs it.
+        drawn: the first draw, where it was made before; made now where one is asked for.
 
     Raises:
         ValueError: an option names nothing, or is out of its range.
@@ -158,12 +171,17 @@ def build(config: SearchConfig, *, started: bool = False, calibration: Mapping[s
     controller = make_controller(space, problem.features, config.seed)
     _check_proposals(config, controller, evaluate)
     known = getattr(evaluate, "calibration", None)
+    first = None if drawn is None else [tuple(genotype) for genotype in drawn]
+    if config.zero_cost and first is None:
+        first, note = first_draw(problem, evaluate, trial_seed(config.seed, "first draw", 0))
+        notes = (*notes, note)
     return Search(
         problem=problem,
         evaluate=evaluate,
         controller=controller,
         identity=_identity(config, problem, task),
         calibration=None if known is None else known.to_json(),
+        first_draw=first,
         epochs=epochs_of(evaluate),
         splits=splits,
         notes=notes,
@@ -200,6 +218,7 @@ def _identity(config: SearchConfig, problem: Problem, task: Mapping[str, Any]) -
         "limits": dict(config.limits),
         "objectives": list(config.objectives),
         "random_arm": config.random_arm,
+        "zero_cost": config.zero_cost,
         "seed": config.seed,
     }
 
@@ -295,6 +314,11 @@ def _proxy(
     notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}{varying}, {where}"]
     if data.unreadable:
         notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
+    steps = recipe.epochs * (data.sizes["train"] // recipe.batch_size)
+    if config.zero_cost and steps < BRIEF_STEPS:
+        notes.append(
+            f"--zero-cost: of trainings of {steps} steps untrained scores tell next to nothing (--epochs asks for more)"
+        )
     return task, described, data.sizes, tuple(notes)
 
 

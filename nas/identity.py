@@ -26,7 +26,7 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "
 
 def brought_up_to_date(identity: Mapping[str, Any]) -> Mapping[str, Any]:
     """An identity as it is written now: before, the search's seed was the minival's too, and no picture was varied."""
-    task = identity["task"]
+    identity, task = {"zero_cost": False, **identity}, identity["task"]
     if "recipe" not in task:
         return identity
     recipe = {"augmentation": "none", **task["recipe"]}

@@ -107,6 +107,7 @@ def start(config: SearchConfig, folder: Path, reuse: Sequence[str] = ()) -> tupl
         "options": asdict(config),
         "identity": search.identity,
         "calibration": search.calibration,
+        "first_draw": search.first_draw,
     }
     return search, TrialStore.create(folder, configuration)
 
@@ -131,7 +132,8 @@ def reopen(
         earlier = [earlier_run(Path(name), run=folder) for name in reuse]
         options = {"split_seed": store.configuration["options"]["seed"], **store.configuration["options"], **changes}
         config = SearchConfig(**options).with_absolute_paths()
-        search = build(config, started=True, calibration=store.configuration.get("calibration"))
+        calibration, drawn = (store.configuration.get(name) for name in ("calibration", "first_draw"))
+        search = build(config, started=True, calibration=calibration, drawn=drawn)
         found = differences(search.identity, brought_up_to_date(store.configuration["identity"]))
         if found:
             listed = "\n  ".join(found)
@@ -180,6 +182,7 @@ def make_session(search: Search, store: TrialStore, settings: RunSettings, *, fo
         random_arm=search.identity["random_arm"],
         confirm=settings.confirm,
         earlier=search.earlier,
+        first_draw=search.first_draw or (),
         fork=fork,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nas.arms import Arms
@@ -39,6 +40,7 @@ class SearchSession:
         random_arm: the share of all proposals that random search makes instead of the controller.
         confirm: how many leaders are trained again, beyond the budget, when it is used up.
         earlier: what earlier runs measured, which is not evaluated again and counts in no budget.
+        first_draw: what is proposed in the controller's place at first.
         fork: go on where the controller proposes something else than the store says it did.
 
     Raises:
@@ -57,6 +59,7 @@ class SearchSession:
         random_arm: float = 0.0,
         confirm: int = 0,
         earlier: Trainings | None = None,
+        first_draw: Sequence[Genotype] = (),
         fork: bool = False,
     ) -> None:
         if budget < 1:
@@ -68,7 +71,7 @@ class SearchSession:
         self._exhausted: str | None = None
         self._controller, self._seed, self._earlier = controller, seed, earlier or {}
         chance = RandomSearch(problem.space, problem.features, trial_seed(seed, "random arm", 0))
-        self._arms = Arms(controller, chance, random_arm)
+        self._arms = Arms(controller, chance, random_arm, first_draw)
         self._front = Front()
         self._first: dict[tuple[str, int], int] = {}  # (architecture, replicate) -> the trial that evaluates it
         self._open: set[int] = set()  # asked and not told

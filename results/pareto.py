@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-MAXIMISED = frozenset({"accuracy", "reward"})
+MAXIMISED = frozenset({"accuracy", "accuracy_corrected", "reward"})
 """The columns of the trial table of which more is better; of all others less is."""
 
 

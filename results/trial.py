@@ -9,7 +9,7 @@ State = Literal["running", "complete", "stopped", "failed", "infeasible", "repea
 """`running` is asked and not told; `stopped` early by a scheduler; `infeasible` over a limit before any
 training; `repeat` answered with the trial that evaluated the same architecture before."""
 
-Arm = Literal["controller", "random", "confirm"]
+Arm = Literal["controller", "random", "screened", "confirm"]
 
 FailureKind = Literal["out_of_memory", "diverged", "timeout", "worker_lost", "error"]
 
@@ -28,6 +28,7 @@ class Measurement:
         params: trainable parameters.
         macs: multiply-adds of one picture.
         activations: elements in the outputs of the convolutions, for one picture.
+        snip: log of the SNIP score of the untrained network (`trainers/zero_cost.py`).
         peak_memory_bytes: the most memory that training held on the device, where it can be told.
         train_time_s: seconds of training and evaluation so far.
         batch_size: pictures in the step that was timed.
@@ -44,6 +45,7 @@ class Measurement:
     params: int | None = None
     macs: int | None = None
     activations: int | None = None
+    snip: float | None = None
     peak_memory_bytes: int | None = None
     train_time_s: float | None = None
     batch_size: int | None = None
@@ -68,7 +70,8 @@ class Trial:
         genotype: one option's index per choice of the space.
         architecture: the architecture's text, which identifies it.
         replicate: 0 for the first evaluation of an architecture, 1 for the second on purpose, ...
-        arm: who proposed it: the `controller`, the `random` arm, or `confirm` for a leader trained once more.
+        arm: who proposed it: the `controller`, the `random` arm, `screened` for the best of many untrained networks,
+            or `confirm` for a leader trained once more.
         seed: of its training; a function of the run's seed, the architecture and the replicate, unless it was reused.
         state: what became of it.
         attempt: how often its evaluation was begun.

@@ -6,9 +6,11 @@ on a minival split, training step time.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from trainers.recipe import Recipe
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
 from trainers.train import accuracy, train_epochs
+from trainers.zero_cost import sample_pictures, snip, synflow
 
 BLOCKS = 5
 """Pairs of blocks of steps behind a step time, where they agree."""
@@ -102,6 +105,7 @@ class ProxyTask:
             self._on_device = on_device(self.data, device)
         timing = self._step_timer.while_training() if self._times_while_training() else None
         step_time = self.time_step(architecture) if timing is None else None
+        untrained = self.zero_cost(architecture, names=("snip",))["snip"]
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
 
@@ -122,7 +126,8 @@ class ProxyTask:
             if timing is not None and step_time is None:
                 step_time = self._step_timer.finish(timing, self._trained(architecture), self.data.image_size)
             assert step_time is not None
-            yield self._measurement(architecture, epoch, top1, step_time, taken)
+            measured = self._measurement(architecture, epoch, top1, step_time, taken)
+            yield replace(measured, snip=untrained if math.isfinite(untrained) else None)
 
     def _times_while_training(self) -> bool:
         """Whether the steps of the training are those that are timed; on a CPU that needs a training of one thread."""
@@ -151,6 +156,25 @@ class ProxyTask:
     def epochs(self) -> int:
         """How many measurements it gives of an architecture."""
         return self.recipe.epochs
+
+    def zero_cost(self, architecture: Architecture, *, names: Sequence[str] = ("snip", "synflow")) -> dict[str, float]:
+        """Scores of the untrained network, logarithms of which more is better: `snip` and `synflow`.
+
+        They are a function of the task and the architecture: the weights and the training pictures are drawn by a seed
+        that is always the same.
+
+        Args:
+            names: of the scores wanted.
+        """
+        network = self._build(architecture, seed=0)
+        scores = {}
+        if "snip" in names:
+            images, labels = (tensor.to(torch_device(self.device)) for tensor in sample_pictures(self.data, seed=0))
+            scores["snip"] = snip(network, images.contiguous(memory_format=torch.channels_last), labels)
+        if "synflow" in names:
+            side = self.data.image_size
+            scores["synflow"] = synflow(network, (self.data.in_channels, side, side))
+        return scores
 
     @property
     def has_step_time(self) -> bool:

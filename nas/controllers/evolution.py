@@ -37,7 +37,8 @@ class RegularizedEvolution:
     def ask(self) -> Genotype | None:
         """A random network at first, then a child; None when all networks have been proposed."""
         before = self._rng.bit_generator.state
-        proposed = self._child() if self._asked >= POPULATION and self._population else None
+        begun = self._asked >= POPULATION or len(self._population) == POPULATION
+        proposed = self._child() if begun and self._population else None
         proposed = proposed if proposed is not None else self._novelty.fresh()
         if proposed is None:
             self._rng.bit_generator.state = before

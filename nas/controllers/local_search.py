@@ -49,7 +49,7 @@ class LocalSearch:
         """Move where the reward is higher."""
         genotype = self._novelty.canonical(trial.genotype)
         self._novelty.note(genotype)
-        mine = genotype in self._climb
+        mine = genotype in self._climb or trial.arm == "screened"  # which is a start as good as one drawn here
         self._climb.discard(genotype)
         if not mine or trial.state != "complete" or trial.reward is None:
             return

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -52,6 +53,10 @@ def share(architecture):
 def evaluate(architecture, seed):
     print("an evaluator chatters")
     return Measurement(accuracy=0.5 + share(architecture) / 2, step_time=2 - share(architecture))
+
+
+def noisy(architecture, seed):
+    return Measurement(accuracy=0.5 + share(architecture) / 4 + seed % 100 / 400, step_time=2 - share(architecture))
 
 
 def fails(architecture, seed):
@@ -337,6 +342,39 @@ def test_the_proxy_expects_step_times_from_blocks_timed_once(monkeypatch: pytest
     assert all(len(features) == 5 for features in frame["features"])
     complete = frame[frame["state"] == "complete"]
     assert all(math.exp(features[4]) <= 0.8 for features in complete["features"])
+
+
+def test_the_first_candidates_are_chosen_among_many_untrained_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainers.proxy import ProxyTask
+    from trainers.timing import StepTime
+
+    scored: list[Architecture] = []
+    zero_cost = ProxyTask.zero_cost
+
+    def noted(task: ProxyTask, architecture: Architecture, **options: Any) -> dict[str, float]:
+        scored.append(architecture)
+        return zero_cost(task, architecture, **options)
+
+    monkeypatch.setattr(ProxyTask, "zero_cost", noted)
+    monkeypatch.setattr(ProxyTask, "time_step", lambda task, architecture: StepTime(1.0, 1.0, 1.0, 1.0, 1.0))
+    monkeypatch.setattr("nas.screening.screen.__kwdefaults__", {"scored": 20, "first": 3})
+    options = ["--image-size", 8, "--epochs", 1, "--minival", 3000, "--workers", 1, "--zero-cost"]
+    outcome = run("search", *options, "--budget", 2, "--out", "run", "--format", "json")
+    assert outcome.data["trials"] == 2
+    assert "20 networks were scored untrained in" in outcome.err
+    assert "of trainings of 7 steps untrained scores tell next to nothing" in outcome.err
+    assert len(scored) == 20 + 2  # and each candidate once more, for its row
+    assert run("resume", "run", "--budget", 4, "--format", "json").data["trials"] == 4
+    assert len(scored) == 20 + 4, "the first draw is the run's"
+    frame = TrialStore.open(Path("run")).frame()
+    assert frame["arm"].tolist() == ["screened"] * 3 + ["controller"]
+    assert frame["snip"].notna().all()
+    assert set(frame["architecture"][:3]) <= set(map(str, scored[:20]))
+
+
+def test_scores_are_asked_of_evaluators_that_have_them(search: Callable[..., Outcome]) -> None:
+    assert "--zero-cost needs an evaluator that scores untrained networks" in search("--zero-cost", "--out", "a").error
+    assert not Path("a").exists()
 
 
 def test_the_random_arm_is_compared_and_leaders_are_confirmed(search: Callable[..., Outcome]) -> None:
@@ -722,6 +760,68 @@ def test_pareto_prints_what_nothing_dominates(finished: Path) -> None:
     assert "objectives must be among" in run("pareto", finished, "--objectives", "accuracy,beauty").error
 
 
+# nas correct ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def longer(finished: Path) -> pd.DataFrame:
+    """The networks of a run, and trainings that tell how unfair the run's own were to small ones."""
+    frame = TrialStore.open(finished).frame()
+    table = frame.loc[frame["state"] == "complete", ["architecture", "accuracy", "params", "macs"]]
+    table = pd.concat([table] * 3, ignore_index=True)
+    table["architecture"] += [f" {number}" for number in range(len(table))]
+    table["params"] = table["params"].astype(float) * np.linspace(0.5, 2, len(table))
+    return table.assign(reference_accuracy=table["accuracy"] / 2 - 0.2 * np.log(table["params"]) + 2.5)
+
+
+def test_a_correction_is_fitted_kept_and_shown_beside_the_raw_accuracy(finished: Path, longer: pd.DataFrame) -> None:
+    longer.to_csv("longer.csv", index=False)
+    fitted = run("correct", "longer.csv", "--out", "mine.json", "--format", "json").data
+    assert fitted["helps"]
+    assert fitted["tau_corrected"] > fitted["tau_raw"]
+    assert set(fitted["coefficients"]) == {"params", "macs"}
+    plain = run("trials", finished, "--format", "csv").out
+    shown = run("trials", finished, "--format", "csv", "--correction", "mine.json")
+    frame = pd.read_csv(io.StringIO(shown.out))
+    assert "it is used" in shown.err
+    pd.testing.assert_frame_equal(frame.drop(columns="accuracy_corrected"), pd.read_csv(io.StringIO(plain)))
+    complete = frame[frame["state"] == "complete"]
+    expected = complete["accuracy"] / 2 - 0.2 * np.log(complete["params"]) + 2.5
+    assert complete["accuracy_corrected"].tolist() == pytest.approx(expected.tolist(), abs=0.02)
+    assert frame.loc[frame["state"] == "failed", "accuracy_corrected"].isna().all()
+    assert "accuracy_corrected" in run("trials", finished, "--correction", "mine.json").out
+    front = run(
+        "pareto", finished, "--correction", "mine.json", "--objectives", "accuracy_corrected", "--format", "json"
+    )
+    assert front.data["accuracy_corrected"] == pytest.approx(complete["accuracy_corrected"].max())
+
+
+def test_a_correction_that_does_not_help_is_said_and_left_out(finished: Path, longer: pd.DataFrame) -> None:
+    longer.assign(reference_accuracy=longer["accuracy"]).to_parquet("longer.parquet")
+    told = run("correct", "longer.parquet")
+    assert told.code == 0
+    assert "it does not help, and is not used" in told.out
+    shown = run("trials", finished, "--format", "csv", "--correction", "correction.json")
+    assert "it does not help, and is not used" in shown.err
+    assert shown.out == run("trials", finished, "--format", "csv").out
+
+
+def test_a_run_whose_leaders_were_trained_again_corrects_itself(search: Callable[..., Outcome]) -> None:
+    assert search("--out", "few", "--confirm", 2).code == 0
+    assert "at least 10 networks that were trained longer; got 2" in run("correct", "few").error
+    assert search("--out", "run", "--confirm", 12, evaluator="noisy", budget=20).code == 0
+    fitted = run("correct", "run", "--format", "json").data
+    assert fitted["networks"] == 12
+    assert run("trials", "run", "--correction", fitted["file"]).code == 0
+
+
+def test_a_file_that_is_no_correction_is_one_clear_line(finished: Path) -> None:
+    Path("no.json").write_text("{}")
+    assert "must hold a correction" in run("trials", finished, "--correction", "no.json").error
+    assert "none.json" in run("trials", finished, "--correction", "none.json").error
+    assert "must be a .parquet or .csv file, or the folder of a run" in run("correct", "no.json").error
+
+
 # nas describe -----------------------------------------------------------------------------------------------------
 
 
@@ -808,7 +908,8 @@ def test_a_broken_json_file_is_one_clear_line() -> None:
 
 def test_every_command_and_every_option_has_a_help_text() -> None:
     group: Any = typer.main.get_command(app)
-    assert set(group.commands) == {"search", "resume", "trials", "pareto", "describe", "scale", "calibrate"}
+    expected = {"search", "resume", "trials", "pareto", "describe", "scale", "calibrate", "correct", "proxy"}
+    assert set(group.commands) == expected
     lacking = [name for name, command in group.commands.items() if not command.help]
     for command in (group, *group.commands.values()):
         lacking += [f"{command.name} {parameter.name}" for parameter in command.params if not parameter.help]

@@ -242,6 +242,7 @@ def test_view_has_plain_columns_that_pandas_reads(tmp_path: Path) -> None:
         "params": "int64",
         "macs": "int64",
         "activations": "int64",
+        "snip": "double",
         "peak_memory_bytes": "int64",
         "train_time_s": "double",
         "batch_size": "int64",

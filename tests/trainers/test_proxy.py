@@ -107,6 +107,7 @@ def test_every_field_of_a_measurement_is_filled() -> None:
         assert None not in (m.step_time, m.step_time_low, m.step_time_high, m.step_time_s, m.train_time_s)
         assert 0 < m.step_time_low <= m.step_time <= m.step_time_high  # type: ignore[operator]
         assert 1e-5 < m.step_time_s < 10  # type: ignore[operator]
+        assert m.snip == task.zero_cost(LARGE)["snip"]
         assert m.step_time > 1.2  # the larger network takes longer than the anchor
     assert len({m.step_time for m in measurements}) == 1  # timed once, before the training
     times = [m.train_time_s for m in measurements]
@@ -114,6 +115,26 @@ def test_every_field_of_a_measurement_is_filled() -> None:
     assert times[0] > 0  # type: ignore[operator]
     built = build_network(LARGE, CLASSES, 3)
     assert known.params == sum(p.numel() for p in built.parameters())
+
+
+def test_zero_cost_scores_are_a_function_of_task_and_architecture() -> None:
+    task, other = (ProxyTask(made(train=train), QUICK, SMALL, device="cpu") for train in (256, 128))
+    scores = task.zero_cost(SMALL)
+    before = torch.get_rng_state()
+    task.zero_cost(LARGE)
+    assert pickle.loads(pickle.dumps(task)).zero_cost(SMALL) == task.zero_cost(SMALL) == scores
+    assert torch.equal(torch.get_rng_state(), before)
+    assert set(scores) == {"snip", "synflow"}
+    assert all(math.isfinite(score) for score in scores.values())
+    assert task.zero_cost(SMALL, names=("synflow",)) == {"synflow": scores["synflow"]}
+    assert other.zero_cost(SMALL)["synflow"] == scores["synflow"]  # which looks at no pictures
+    assert other.zero_cost(SMALL)["snip"] != scores["snip"]
+
+
+def test_a_score_that_is_no_number_is_left_out(untimed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.proxy.snip", lambda *_: -math.inf)
+    task = ProxyTask(made(), replace(QUICK, epochs=1), SMALL, device="cpu")
+    assert [m.snip for m in task(SMALL, 0)] == [None]
 
 
 def test_the_anchor_s_own_step_time_is_about_1() -> None:
