@@ -6,14 +6,11 @@ proxies: each is a run of its own in the audit's folder, stored and resumed as e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from rich.console import Console
 
 from nas.config import Search, SearchConfig
@@ -21,11 +18,7 @@ from nas.controllers.stratified import Stratified
 from nas.progress import SearchProgress
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start, reopen, start
 from nas.search import Workers, on_tune
-from results.agreement import Agreement, agreement
 from results.store import TrialStore
-
-TOP = 5
-"""How many networks count as the best."""
 
 CHEAPER = ("image", "epochs", "data", "width")
 """What cheaper proxies save at: half of each (three quarters, too, of the image size)."""
@@ -170,72 +163,3 @@ def _ray_kept(workers: Workers) -> Iterator[None]:
 
             stack.enter_context(ray_started(workers))
         yield
-
-
-def report(folder: Path, *, threshold: float) -> dict[str, Any]:
-    """What the runs of an audit say.
-
-    Returns:
-        `ways`: for each way of training its cost in seconds a network, over the reference's too, and its agreement
-        with the reference in accuracy and in reward; `noise`: the agreement between seeds; `cheapest`: the cheapest
-        whose tau of accuracies is at least the threshold, None where there is none.
-    """
-    frames = {path.parent.name: _complete(path.parent) for path in sorted(folder.glob("*/run.json"))}
-    references = [frame for name, frame in frames.items() if name.startswith("reference")]
-    averaged = pd.concat(references).groupby(level=0)[["accuracy", "reward"]].mean()
-    cost_s = {name: float(frame["train_time_s"].mean()) for name, frame in frames.items()}
-    ways: list[dict[str, Any]] = [
-        {
-            "way": name,
-            "cost_s": cost_s[name],
-            "cost": cost_s[name] / cost_s["reference"],
-            **_both(frame, averaged),
-        }
-        for name, frame in frames.items()
-        if not name.startswith("reference")
-    ]
-    ways.sort(key=lambda way: -way["cost_s"])
-    noise = [
-        {"way": f"{name} against {kind}", **_both(frame, frames[kind])}
-        for kind in ("proxy", "reference")
-        for name, frame in frames.items()
-        if name.startswith(f"{kind}-seed")
-    ]
-    good = [way for way in ways if way["accuracy_tau"] >= threshold]
-    cheapest = min(good, key=lambda way: way["cost_s"], default=None)
-    return {
-        "reference": {"cost_s": cost_s["reference"], "trainings": len(references)},
-        "ways": ways,
-        "noise": noise,
-        "threshold": threshold,
-        "cheapest": None if cheapest is None else cheapest["way"],
-        "failed": {name: int(frame.attrs["failed"]) for name, frame in frames.items() if frame.attrs["failed"]},
-    }
-
-
-def _both(frame: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for column in ("accuracy", "reward"):
-        one: Agreement = agreement(frame[column], reference[column], top=TOP)
-        found |= {f"{column}_{name}": value for name, value in one._asdict().items()}
-    return found
-
-
-def _complete(run: Path) -> pd.DataFrame:
-    """The trials of a run that are complete, by architecture."""
-    frame = TrialStore.open(run).frame()
-    complete = frame[frame["state"] == "complete"].set_index("architecture")
-    complete.attrs["failed"] = int((frame["state"] == "failed").sum())
-    return complete
-
-
-def write_report(folder: Path, found: dict[str, Any]) -> list[Path]:
-    """`audit.json`, and `networks.csv`: a row a network, from which `nas correct` fits a correction."""
-    proxy, reference = _complete(folder / "proxy"), _complete(folder / "reference")
-    table = proxy[["accuracy", "reward", "step_time", "params", "macs"]].join(
-        reference[["accuracy", "reward"]].add_prefix("reference_"), how="inner"
-    )
-    written = [folder / "audit.json", folder / "networks.csv"]
-    written[0].write_text(json.dumps(found, indent=1) + "\n")
-    table.reset_index().to_csv(written[1], index=False)
-    return written

@@ -61,10 +61,11 @@ def audit(
     Stratified networks are trained by the proxy, by a reference that trains longer, and by cheaper proxies. Each is a
     run in the audit's folder (`nas trials OUT/proxy`); an interrupted audit goes on when it is asked for again.
     """
-    from nas.audit import Audit, Conduct, conduct_audit, report, write_report
+    from nas.audit import Audit, Conduct, conduct_audit
     from nas.conduct import INTERRUPTED, check_workers
     from nas.config import SearchConfig
     from nas.runs import RunSettings
+    from results.audit import report, write_report
 
     config = SearchConfig(
         space=space,
