@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 FORMATS = (".json", ".csv")
 
+PRECISION = 0.02
+"""How narrow the intervals of whole networks' times should be: what is compared should not be noise."""
+
 
 class Check(NamedTuple):
     """A network's step time over the anchor's: as expected, and as measured with its interval."""
@@ -50,7 +53,13 @@ def check(
 
     size = calibration.about["image_size"]
     timer = StepTimer(
-        space.backbone, size, recipe, device=device, num_classes=shape["num_classes"], in_channels=shape["in_channels"]
+        space.backbone,
+        size,
+        recipe,
+        device=device,
+        num_classes=shape["num_classes"],
+        in_channels=shape["in_channels"],
+        precision=PRECISION,
     )
     rng, rows = np.random.default_rng(1), []  # 0 drew the networks whose blocks were timed
     for number in range(networks):

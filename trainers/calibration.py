@@ -40,7 +40,7 @@ TIME_LIMIT_S = 100.0
 DRAWN = 64
 """Networks of which the one with the most blocks that were seldom timed is timed next."""
 
-NETWORKS_A_BLOCK = 3
+NETWORKS_A_BLOCK = 5
 """In how many networks each block is timed."""
 
 STEPS = 5

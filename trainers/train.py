@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from trainers.augment import augmented, mixed
 from trainers.device_data import DeviceData, DeviceSplit
+from trainers.memory import keep_freed_memory
 from trainers.recipe import Recipe
 
 
@@ -33,6 +34,8 @@ class TrainingStep:
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, device: torch.device) -> None:
+        if device.type == "cpu":
+            keep_freed_memory()
         self._network, self._device = network, device
         decayed = [p for p in network.parameters() if p.ndim > 1]
         kept = [p for p in network.parameters() if p.ndim <= 1]  # batch norm and biases are not decayed
