@@ -120,7 +120,10 @@ def conduct_audit(audit: Audit, folder: Path, conduct: Conduct) -> bool:
         conduct.say(f"{len(variants)} ways to train {audit.networks} networks: {', '.join(variants)}")
         for number, (name, config) in enumerate(variants.items()):
             search, store = (first, store) if number == 0 else _opened(folder / name, config)
-            if not _run(search, store, audit, conduct, f"{number + 1}/{len(variants)} {name}"):
+            # The same networks in every way: at another image size, others would be at the same quantiles.
+            same = Stratified(search.problem.space, first.problem.features, audit.config.seed)
+            title = f"{number + 1}/{len(variants)} {name}"
+            if not _run(replace(search, controller=same), store, audit, conduct, title):
                 return False
     return True
 
@@ -138,11 +141,9 @@ def _opened(folder: Path, config: SearchConfig) -> tuple[Search, TrialStore]:
 
 def _run(search: Search, store: TrialStore, audit: Audit, conduct: Conduct, title: str) -> bool:
     """Take one run to its end; says whether it came to it."""
-    space, features = search.problem.space, search.problem.features
-    same = Stratified(space, features, audit.config.seed)  # whatever the seed of the training
     settings = RunSettings(budget=audit.networks, trial_timeout_s=conduct.trial_timeout_s)
     note_start(store, settings)
-    session = make_session(replace(search, controller=same), store, settings)
+    session = make_session(search, store, settings)
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     if not session.finished:
         conduct.say(title)

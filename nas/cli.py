@@ -96,13 +96,15 @@ _MaxStepTime = typer.Option(help="The longest training step, over the backbone's
 _DataOption = typer.Option(help="mnist5k, a folder in ImageNet layout, a parquet or an npz file.")
 _TestData = typer.Option(help="The test split, where it came separately. It is counted, and never chosen on.")
 _ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default: 32 in the small space, else 128.")
-_Epochs = typer.Option(min=1, help="Epochs of each candidate. Default: 7,000 pictures' worth, from 2 to 10.")
+_Epochs = typer.Option(min=1, help="Epochs of each candidate. Default: 6,000 pictures' worth, from 2 to 10.")
 _BatchSize = typer.Option(min=1, help="Pictures in a training step.")
 _Augment = typer.Option(
     help="Vary the training pictures: of crop, flip, randaugment, cutout, mixup, cutmix, with strengths if wanted, as "
     "in crop,flip,randaugment:10. Digits may not be flipped."
 )
-_Minival = typer.Option(min=1, help="Training pictures held out for the reward. Default: 2 %, at least 500.")
+_Minival = typer.Option(
+    min=1, help="Training pictures held out for the reward. Default: 2 %, at least 1,000 or a quarter."
+)
 _TrainShare = typer.Option(help="Share of the training pictures that candidates are trained on.")
 _Width = typer.Option(help="What candidates' widths are multiplied by while they are trained and timed.")
 _CacheLimit = typer.Option(min=0, help="GB of decoded pictures kept on disk for later runs; 0: in memory.")

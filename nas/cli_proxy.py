@@ -91,10 +91,13 @@ def audit(
     )
     settings = RunSettings(budget=networks, workers=workers, gpus_per_trial=gpus_per_trial)
     conduct = Conduct(check_workers(settings, config.evaluator), trial_timeout, _say, quiet)
-    with redirect_stdout(sys.stderr):
-        complete = conduct_audit(audited, out, conduct)
+    try:
+        with redirect_stdout(sys.stderr):
+            complete = conduct_audit(audited, out, conduct)
+    except KeyboardInterrupt:
+        complete = False
     if not complete:
-        _say(f"interrupted; ask for the same audit with --out {out} to go on")
+        _say(f"interrupted; nothing trained is lost: ask for the same audit with --out {out} to go on")
         raise typer.Exit(INTERRUPTED)
     found = report(out, threshold=threshold)
     written = write_report(out, found)

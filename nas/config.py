@@ -40,10 +40,10 @@ class SearchConfig:
         data: a registered name, an image folder, a parquet or an npz file.
         test_data: the same, for a test split that came separately.
         image_size: side of the pictures, in pixels; None is 32 in the small space and 128 elsewhere.
-        epochs: of each candidate's training; None is 7,000 pictures' worth, from 2 to 10.
+        epochs: of each candidate's training; None is 6,000 pictures' worth, from 2 to 10.
         batch_size: pictures in a training step; None is the recipe's own.
         augment: how training pictures are varied, such as `crop,flip`; see `trainers.augmentation.Augmentation`.
-        minival: pictures of the minival; None is 2 % of the training pictures, at least 500.
+        minival: pictures of the minival; None is 2 % of the training pictures, at least 1,000 or a quarter.
         train_share: the share of the training pictures that candidates are trained on.
         width: what the widths of candidates are multiplied by while they are trained and timed.
         max_unreadable: the share of pictures that may be unreadable.

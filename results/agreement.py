@@ -58,7 +58,8 @@ def agreement(proxy: pd.Series, reference: pd.Series, *, top: int) -> Agreement:
     values = both.to_numpy(np.float64)
     rng = np.random.default_rng(0)
     drawn = np.array([_ranked(values[rng.integers(len(values), size=len(values))]) for _ in range(DRAWS)])
-    (tau, spearman), (lows, highs) = _ranked(values), np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    known = drawn[np.isfinite(drawn).all(axis=1)] if np.isfinite(drawn).any() else drawn
+    (tau, spearman), (lows, highs) = _ranked(values), np.quantile(known, [0.025, 0.975], axis=0)
     top = min(top, len(both))
     best = {column: set(both[column].nlargest(top).index) for column in both}
     recall = len(best["proxy"] & best["reference"]) / top

@@ -67,8 +67,8 @@ class Recipe:
 
 
 def brief_epochs(pictures: int) -> int:
-    """Epochs of a candidate's training where none are asked for: 7,000 pictures' worth, from 2 up to 10.
+    """Epochs of a candidate's training where none are asked for: 6,000 pictures' worth, from 2 up to 10.
 
     Below some 50 steps a network with batch norm has hardly left chance; 10 is the paper's number.
     """
-    return min(10, max(2, math.ceil(7000 / pictures)))
+    return min(10, max(2, math.ceil(6000 / pictures)))

@@ -373,7 +373,7 @@ def test_the_draw_is_the_same_on_every_machine() -> None:
     assert choose_minival(np.arange(40) % 2, 6, 0).tolist() == [8, 9, 12, 23, 33, 38]
 
 
-@pytest.mark.parametrize(("total", "size"), [(1000, 500), (25_000, 500), (25_100, 502), (50_000, 1000)])
+@pytest.mark.parametrize(("total", "size"), [(1000, 250), (3999, 999), (4000, 1000), (50_000, 1000), (50_100, 1002)])
 def test_default_size_of_the_minival(total: int, size: int) -> None:
     assert len(choose_minival(np.arange(total) % 10, None, 0)) == size
 
@@ -685,9 +685,9 @@ def test_a_class_that_would_vanish_from_training(tmp_path: Path) -> None:
 def test_mnist5k_is_the_embedded_data() -> None:
     data = load_data("mnist5k", image_size=28)
     assert "mnist5k" in DATASETS
-    assert data.sizes == {"train": 3500, "minival": 500, "test": 1000}
+    assert data.sizes == {"train": 3000, "minival": 1000, "test": 1000}
     assert (data.class_names, data.in_channels) == (tuple("0123456789"), 1)
-    for split, each in ((data.train, 350), (data.minival, 50), (data.test, 100)):
+    for split, each in ((data.train, 300), (data.minival, 100), (data.test, 100)):
         assert np.bincount(split.labels).tolist() == [each] * 10
     means = [data.train.images[data.train.labels == digit].mean(0)[..., 0] for digit in range(10)]
     flat = data.test.images[..., 0].reshape(1000, -1).astype(float)
@@ -706,7 +706,7 @@ def test_the_test_digits_do_not_depend_on_the_seed() -> None:
 def test_sign_digits(shared_data: Path) -> None:
     train, test = (str(shared_data / f"sign_digits64_jpeg_{split}.parquet") for split in ("train", "test"))
     data = load_data(train, test_source=test, image_size=32)
-    assert data.sizes == {"train": 1163, "minival": 500, "test": 399}
+    assert data.sizes == {"train": 1248, "minival": 415, "test": 399}
     assert (data.class_names, data.in_channels, data.unreadable) == (tuple("0123456789"), 3, ())
     table = pq.read_table(test)
     with Image.open(io.BytesIO(table["image"][7].as_py())) as image:
@@ -717,7 +717,7 @@ def test_sign_digits(shared_data: Path) -> None:
 
 def test_fashion_mnist(shared_data: Path) -> None:
     data = load_data(str(shared_data / "fashion_mnist_6k.npz"), image_size=28)
-    assert data.sizes == {"train": 4500, "minival": 500, "test": 1000}
+    assert data.sizes == {"train": 4000, "minival": 1000, "test": 1000}
     assert (data.class_names[0], data.class_names[9], data.in_channels) == ("T-shirt/top", "Ankle boot", 1)
     with np.load(shared_data / "fashion_mnist_6k.npz") as arrays:
         np.testing.assert_array_equal(data.test.images[..., 0], arrays["x_test"])
@@ -728,11 +728,11 @@ def test_fashion_mnist(shared_data: Path) -> None:
 
 def test_cifar10(shared_data: Path) -> None:
     data = load_data(str(shared_data / "cifar10_jpeg95_test.parquet"), image_size=32)
-    assert data.sizes == {"train": 9500, "minival": 500, "test": 0}
+    assert data.sizes == {"train": 9000, "minival": 1000, "test": 0}
     assert data.class_names[0] == "airplane"
     means = data.train.images.mean((0, 1, 2)) / 255
     assert np.abs(means - [0.4914, 0.4822, 0.4465]).max() < 0.01
-    assert np.bincount(data.minival.labels).tolist() == [50] * 10
+    assert np.bincount(data.minival.labels).tolist() == [100] * 10
 
 
 def test_a_share_of_the_training_pictures(tmp_path: Path) -> None:
