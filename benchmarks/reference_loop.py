@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from search_spaces import Architecture
+from trainers import convolution
 from trainers.devices import torch_device
 from trainers.network import build_network
 from trainers.recipe import Recipe
