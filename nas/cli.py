@@ -108,6 +108,9 @@ _Minival = typer.Option(
 _TrainShare = typer.Option(help="Share of the training pictures that candidates are trained on.")
 _Width = typer.Option(help="What candidates' widths are multiplied by while they are trained and timed.")
 _CacheLimit = typer.Option(min=0, help="GB of decoded pictures kept on disk for later runs; 0: in memory.")
+_GpuDataShare = typer.Option(
+    min=0, max=1, help="Share of a GPU's memory that a worker's pictures may take; over it, batches are sent."
+)
 _Device = typer.Option(help="auto, cpu or cuda.")
 
 
@@ -141,6 +144,7 @@ def search(
     width: Annotated[float, _Width] = 1.0,
     max_unreadable: Annotated[float, typer.Option(help="Share of pictures that may be unreadable.")] = 0.01,
     cache_limit: Annotated[float, _CacheLimit] = 100.0,
+    gpu_data_share: Annotated[float, _GpuDataShare] = 0.2,
     max_params: Annotated[float | None, typer.Option(help="The most parameters a candidate may have.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="The most multiply-adds a candidate may take.")] = None,
     max_step_time: Annotated[float | None, _MaxStepTime] = None,
@@ -190,6 +194,7 @@ def search(
         width=width,
         max_unreadable=max_unreadable,
         cache_limit_gb=cache_limit,
+        gpu_data_share=gpu_data_share,
         device=device,
         limits={name: limit for name, limit in limits.items() if limit is not None},
         objectives=tuple(name.strip() for name in objectives.split(",")),

@@ -48,6 +48,7 @@ class SearchConfig:
         width: what the widths of candidates are multiplied by while they are trained and timed.
         max_unreadable: the share of pictures that may be unreadable.
         cache_limit_gb: what decoded pictures may take on the disk; it decides nothing, and may be another on resume.
+        gpu_data_share: of a GPU's memory, what a worker's pictures may take; it decides nothing either.
         device: `auto`, `cpu` or `cuda`.
         limits: the most params, macs, activations or step time that a candidate may have.
         objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
@@ -73,6 +74,7 @@ class SearchConfig:
     width: float = 1.0
     max_unreadable: float = 0.01
     cache_limit_gb: float = 100.0
+    gpu_data_share: float = 0.2
     device: str = "auto"
     limits: Mapping[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("accuracy", "step_time", "params")
@@ -306,7 +308,14 @@ def _proxy(
     )
     chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
     recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None}, augmentation=varied)
-    task = ProxyTask(data, recipe, space.backbone, device=config.device, width=config.width)
+    task = ProxyTask(
+        data,
+        recipe,
+        space.backbone,
+        device=config.device,
+        width=config.width,
+        memory_share=config.gpu_data_share,
+    )
     shape = {"num_classes": len(data.class_names), "in_channels": data.in_channels}
     described = {**task.describe(), **shape, "split_seed": config.split_seed}
     varying = "" if str(varied) == "none" else f", {varied}"

@@ -21,7 +21,7 @@ from search_spaces import Architecture, cost
 from search_spaces.efficientnet import scale_uniformly
 from trainers.calibration import Calibration
 from trainers.data import Data
-from trainers.device_data import DeviceData, on_device
+from trainers.device_data import MEMORY_SHARE, DeviceData, on_device
 from trainers.devices import device_name, torch_device
 from trainers.network import Network, build_network
 from trainers.recipe import Recipe
@@ -50,6 +50,7 @@ class ProxyTask:
         device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
         width: what the widths of networks are multiplied by for training and timing; params, macs and activations
             stay those of the whole network.
+        memory_share: of a GPU's memory, what the pictures may take to be kept there; else batches are sent.
 
     Attributes:
         calibration: of this device, for `expected_step_time`; None until it is set.
@@ -59,16 +60,26 @@ class ProxyTask:
     """
 
     def __init__(
-        self, data: Data, recipe: Recipe, anchor: Architecture, *, device: str = "auto", width: float = 1.0
+        self,
+        data: Data,
+        recipe: Recipe,
+        anchor: Architecture,
+        *,
+        device: str = "auto",
+        width: float = 1.0,
+        memory_share: float = MEMORY_SHARE,
     ) -> None:
         torch_device(device)
         if not 0 < width <= 1:
             raise ValueError(f"width must be above 0 and at most 1; got {width!r}")
+        if not 0 <= memory_share <= 1:
+            raise ValueError(f"memory_share must be a share from 0 to 1; got {memory_share!r}")
         if recipe.batch_size > data.sizes["train"]:
             raise ValueError(
                 f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"
             )
         self.data, self.recipe, self.anchor, self.device, self.width = data, recipe, anchor, device, width
+        self.memory_share = memory_share
         self.calibration: Calibration | None = None
         self._on_device: DeviceData | None = None
         self._timer: StepTimer | None = None
@@ -102,7 +113,7 @@ class ProxyTask:
         if device.type == "cuda":
             torch.cuda.empty_cache()  # what the candidate before held
         if self._on_device is None:
-            self._on_device = on_device(self.data, device)
+            self._on_device = on_device(self.data, device, memory_share=self.memory_share)
         timing = self._step_timer.while_training() if self._times_while_training() else None
         step_time = self.time_step(architecture) if timing is None else None
         untrained = self.zero_cost(architecture, names=("snip",))["snip"]
