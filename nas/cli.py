@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -69,7 +70,13 @@ _Evaluator = typer.Option(
     help="proxy (brief training), table:FILE (recorded trials), surrogate:FILE (a regression fitted on them), or "
     "path/to/file.py:object."
 )
-_Objectives = typer.Option(help="Whose front is kept: of accuracy, step_time, params, macs, activations.")
+_Objectives = typer.Option(
+    help="Whose front is kept: of accuracy, step_time, params, macs, activations, latency, peak_memory."
+)
+_LatencyBatch = typer.Option(min=1, help="Measure the time of a forward pass of so many pictures, too.")
+_MaxMemory = typer.Option(
+    help="The most memory that a training step may take, as in 6GB, 512MB (10^6) or 512MiB (2^20)."
+)
 _RandomArm = typer.Option(help="Share of the proposals that random search makes, to compare the controller with.")
 _Confirm = typer.Option(min=0, help="Leaders to train twice more at the end, with other seeds, beyond the budget.")
 _OptunaStorage = typer.Option(help="Mirror the run into an Optuna study here: sqlite:///FILE.db, a URL or a journal.")
@@ -119,6 +126,8 @@ def search(
     max_params: Annotated[float | None, typer.Option(help="The most parameters a candidate may have.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="The most multiply-adds a candidate may take.")] = None,
     max_step_time: Annotated[float | None, _MaxStepTime] = None,
+    max_memory: Annotated[str | None, _MaxMemory] = None,
+    latency_batch: Annotated[int | None, _LatencyBatch] = None,
     objectives: Annotated[str, _Objectives] = "accuracy,step_time,params",
     random_arm: Annotated[float, _RandomArm] = 0.0,
     confirm: Annotated[int, _Confirm] = 0,
@@ -142,7 +151,12 @@ def search(
     from nas.config import SearchConfig
     from nas.runs import RunSettings, default_folder, start
 
-    limits = {"params": max_params, "macs": max_macs, "step_time": max_step_time}
+    limits = {
+        "params": max_params,
+        "macs": max_macs,
+        "step_time": max_step_time,
+        "peak_memory_bytes": None if max_memory is None else parse_bytes(max_memory),
+    }
     config = SearchConfig(
         space=space,
         controller=controller,
@@ -159,6 +173,7 @@ def search(
         max_unreadable=max_unreadable,
         cache_limit_gb=cache_limit,
         device=device,
+        latency_batch=latency_batch,
         limits={name: limit for name, limit in limits.items() if limit is not None},
         objectives=tuple(name.strip() for name in objectives.split(",")),
         random_arm=random_arm,
@@ -303,6 +318,23 @@ def parse_weights(text: str) -> dict[str, float]:
             raise ValueError(f"reward weights must read name=number,name=number; got {part!r}")
         weights[name.strip()] = weight
     return weights
+
+
+_BYTES = {"": 1, "B": 1} | {f"{prefix}B": 1000**n for n, prefix in enumerate(("k", "M", "G", "T"), 1)}
+_BYTES |= {f"{prefix}iB": 1024**n for n, prefix in enumerate(("K", "M", "G", "T"), 1)}
+
+
+def parse_bytes(text: str) -> float:
+    """`6GB` and `512MB` in decimal units, `512MiB` in binary ones, or a number of bytes.
+
+    Raises:
+        ValueError: the text is none of these, or not positive.
+    """
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]*)", text.strip())
+    size = _BYTES.get(match[2], 0) * float(match[1]) if match else 0.0
+    if not 0 < size < math.inf:
+        raise ValueError(f"an amount of memory must be a positive number like 6GB, 512MB, 512MiB or 6e9; got {text!r}")
+    return size
 
 
 def main() -> None:

@@ -176,7 +176,8 @@ def _described(session: SearchSession, best: Best | None) -> dict[str, Any] | No
     if best is None:
         return None
     trial = session.store.trials[best.number]
-    shown = ("accuracy", "step_time", "params", "macs", "activations")
+    shown = ["accuracy", "step_time", "params", "macs", "activations"]
+    shown += [n for n in ("peak_memory_bytes", "latency") if getattr(trial.measurement, n, None) is not None]
     return {
         "number": best.number,
         "architecture": trial.architecture,
@@ -197,7 +198,7 @@ def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> 
     if outcome["best"] is not None:
         print("best:")
         for name, value in outcome["best"].items():
-            print(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")
+            print(f"  {name:<12} {value:,.4f}" if isinstance(value, float) else f"  {name:<12} {value}")
     if outcome["confirmed"]:
         print("leaders trained again, by their mean reward (fresh: without the training they were chosen by):")
         print_table(list(outcome["confirmed"][0]), outcome["confirmed"])

@@ -12,7 +12,7 @@ from nas.controllers import CONTROLLERS, Controller
 from nas.evaluation import Evaluate
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
-from nas.reward import REWARDS, bind
+from nas.reward import REWARDS, bind, quantities
 from search_spaces import SPACES, Architecture, SearchSpace
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class SearchConfig:
         max_unreadable: the share of pictures that may be unreadable.
         cache_limit_gb: what decoded pictures may take on the disk; it decides nothing, and may be another on resume.
         device: `auto`, `cpu` or `cuda`.
-        limits: the most params, macs, activations or step time that a candidate may have.
+        latency_batch: pictures in the forward pass whose time is measured; None for no such measurement.
+        limits: the most params, macs, activations, step time or bytes of memory that a candidate may have.
         objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
         random_arm: the share of the proposals that random search makes, to compare the controller with.
         seed: of the controller and of the candidates' training.
@@ -67,6 +68,7 @@ class SearchConfig:
     max_unreadable: float = 0.01
     cache_limit_gb: float = 100.0
     device: str = "auto"
+    latency_batch: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("accuracy", "step_time", "params")
     random_arm: float = 0.0
@@ -129,7 +131,9 @@ def build(config: SearchConfig, *, started: bool = False, calibration: Mapping[s
     space = resolve("space", config.space, SPACES)
     if not isinstance(space, SearchSpace):
         raise ValueError(f"space {config.space} must be a SearchSpace; got {type(space).__name__}")
-    reward = bind(resolve("reward", config.reward, REWARDS), config.reward_weights)
+    formula = resolve("reward", config.reward, REWARDS)
+    reward = bind(formula, config.reward_weights)
+    _check_latency(config, quantities(formula))
     make_controller = resolve("controller", config.controller, CONTROLLERS)
     _check_callable("controller", config.controller, make_controller, "space, features, seed")
     image_size = config.image_size or (32 if config.space == "small" else 128)
@@ -166,6 +170,22 @@ def build(config: SearchConfig, *, started: bool = False, calibration: Mapping[s
 def optimises_objectives(controller: Controller) -> bool:
     """Whether a controller optimises the objectives themselves: one that does says so by `multi_objective`."""
     return bool(getattr(controller, "multi_objective", False))
+
+
+def _check_latency(config: SearchConfig, needed: Sequence[str]) -> None:
+    """Raises ValueError where latency is asked for and not measured, or the other way round."""
+    if config.evaluator != "proxy":
+        if config.latency_batch is not None:
+            raise ValueError(
+                f"latency_batch is the proxy's; {config.evaluator} measures what it measures: leave it out"
+            )
+        return
+    wanting = [name for name in ("latency", "latency_s") if name in (*config.objectives, *needed)]
+    if wanting and config.latency_batch is None:
+        by = "the objectives" if "latency" in config.objectives else "the reward"
+        raise ValueError(
+            f"{by} need {wanting[0]}, which is measured where a batch is given for it: such as --latency-batch 1"
+        )
 
 
 def _check_proposals(config: SearchConfig, controller: Controller, evaluate: Evaluate) -> None:
@@ -279,7 +299,14 @@ def _proxy(
     )
     chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
     recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None}, augmentation=varied)
-    task = ProxyTask(data, recipe, space.backbone, device=config.device)
+    task = ProxyTask(
+        data,
+        recipe,
+        space.backbone,
+        device=config.device,
+        latency_batch=config.latency_batch,
+        max_memory_bytes=config.limits.get("peak_memory_bytes"),
+    )
     shape = {"num_classes": len(data.class_names), "in_channels": data.in_channels}
     described = {**task.describe(), **shape, "split_seed": config.split_seed}
     varying = "" if str(varied) == "none" else f", {varied}"

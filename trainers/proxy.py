@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,11 +20,14 @@ from trainers.calibration import Calibration
 from trainers.data import Data
 from trainers.device_data import DeviceData, on_device
 from trainers.devices import device_name, torch_device
+from trainers.memory import with_peak
 from trainers.network import Network, build_network
+from trainers.over_limit import check_memory
 from trainers.recipe import Recipe
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
 from trainers.train import accuracy, train_epochs
+from trainers.watch import WatchedTiming
 
 BLOCKS = 5
 """Pairs of blocks of steps behind a step time, where they agree."""
@@ -44,21 +47,35 @@ class ProxyTask:
         recipe: how long and how.
         anchor: the architecture whose step time is 1.
         device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
+        latency_batch: pictures in the forward pass whose time is measured; None for no such measurement.
+        max_memory_bytes: the most memory that a training step may take; it decides nothing of what is measured.
 
     Attributes:
         calibration: of this device, for `expected_step_time`; None until it is set.
 
     Raises:
-        ValueError: the device is unknown or not there, or the batch exceeds the training pictures.
+        ValueError: the device is unknown or not there, a batch is under 1, or it exceeds the training pictures.
     """
 
-    def __init__(self, data: Data, recipe: Recipe, anchor: Architecture, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        data: Data,
+        recipe: Recipe,
+        anchor: Architecture,
+        *,
+        device: str = "auto",
+        latency_batch: int | None = None,
+        max_memory_bytes: float | None = None,
+    ) -> None:
         torch_device(device)
+        if latency_batch is not None and latency_batch < 1:
+            raise ValueError(f"latency_batch must be at least 1 picture; got {latency_batch}")
         if recipe.batch_size > data.sizes["train"]:
             raise ValueError(
                 f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"
             )
         self.data, self.recipe, self.anchor, self.device = data, recipe, anchor, device
+        self.latency_batch, self.max_memory_bytes = latency_batch, max_memory_bytes
         self.calibration: Calibration | None = None
         self._on_device: DeviceData | None = None
         self._timer: StepTimer | None = None
@@ -75,50 +92,59 @@ class ProxyTask:
             "recipe": self.recipe.describe(),
             "anchor": str(self.anchor),
             "device": torch_device(self.device).type,
+            **({} if self.latency_batch is None else {"latency_batch": self.latency_batch}),
         }
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Measurement]:
-        """Train the architecture and time its training step; a measurement after every epoch.
+        """Train the architecture and measure its training step; a measurement after every epoch.
 
         The steps of the training itself are timed, in alternation with the anchor's; where a CPU trains with several
-        threads, a step is timed on one of them before.
+        threads, a step is timed on one of them after the first epoch. Latency is timed then too.
 
         Raises:
             FloatingPointError: the training diverged.
+            OverLimit: a training step takes more memory than it may; it is known after the second.
             torch.OutOfMemoryError: the device's memory did not suffice.
         """
-        device = torch_device(self.device)
+        device, timer = torch_device(self.device), self._step_timer
         if device.type == "cuda":
             torch.cuda.empty_cache()  # what the candidate before held
-        if self._on_device is None:
-            self._on_device = on_device(self.data, device)
-        timing = self._step_timer.while_training() if self._times_while_training() else None
-        step_time = self.time_step(architecture) if timing is None else None
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-
-        def around(step: Callable[[], Tensor]) -> Tensor:
-            if timing is None or timing.result is not None:
-                return step()
-            loss = timing(step)
-            if timing.result is not None and device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()  # the peak of the training, without the anchor's steps
-            return loss
-
-        begun = time.perf_counter()
-        torch.manual_seed(seed)
-        network = self._build(architecture, seed)
-        for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed, around=around), 1):
-            top1 = accuracy(network, self._on_device.minival, self._on_device)
-            taken = time.perf_counter() - begun
-            if timing is not None and step_time is None:
-                step_time = self._step_timer.finish(timing, architecture, self.data.image_size)
-            assert step_time is not None
-            yield self._measurement(architecture, epoch, top1, step_time, taken)
+        timing = timer.while_training() if self._times_while_training() else None
+        measured: _Measured | None = None
+        try:
+            timer.watch.pause()
+            if self._on_device is None:
+                self._on_device = on_device(self.data, device)
+            begun = time.perf_counter()
+            torch.manual_seed(seed)
+            network = self._build(architecture, seed)
+            steps = _Steps(network, timer, timing, self.max_memory_bytes)
+            for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed, around=steps), 1):
+                timer.watch.pause()
+                top1 = accuracy(network, self._on_device.minival, self._on_device)
+                taken_s = time.perf_counter() - begun
+                if measured is None:
+                    measured = self._measured(architecture, steps, timing)
+                timer.watch.leave()  # who takes the measurements may be long in asking for more
+                yield self._measurement(architecture, epoch, top1, measured, taken_s)
+                timer.watch.pause()
+        finally:
+            timer.watch.leave()
 
     def _times_while_training(self) -> bool:
         """Whether the steps of the training are those that are timed; on a CPU that needs a training of one thread."""
         return torch_device(self.device).type == "cuda" or torch.get_num_threads() == 1
+
+    def _measured(self, architecture: Architecture, steps: _Steps, timing: WatchedTiming | None) -> _Measured:
+        """What is told of a network once: where the training had too few steps for it, with others."""
+        timer, size = self._step_timer, self.data.image_size
+        if (memory_bytes := steps.peak_memory_bytes) is None:
+            memory_bytes = timer.peak_memory_bytes(architecture, size)
+            check_memory(memory_bytes, self.max_memory_bytes)
+        anchor_memory_bytes = timer.anchor_memory_bytes  # before the lane is given back
+        found = self.time_step(architecture) if timing is None else timer.finish(timing, architecture, size)
+        latency = timer.latency(architecture, size, self.latency_batch) if self.latency_batch else None
+        return _Measured(found, latency, memory_bytes, anchor_memory_bytes)
 
     def time_step(self, architecture: Architecture) -> StepTime:
         """The architecture's training step time over the anchor's, on this device; of a CPU, on one core."""
@@ -160,27 +186,72 @@ class ProxyTask:
         return network.to(torch_device(self.device), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _measurement(
-        self, architecture: Architecture, epoch: int, top1: float, step_time: StepTime, train_time_s: float
+        self, architecture: Architecture, epoch: int, top1: float, measured: _Measured, train_time_s: float
     ) -> Measurement:
-        device = torch_device(self.device)
         known = cost(
             architecture,
             self.data.image_size,
             num_classes=len(self.data.class_names),
             in_channels=self.data.in_channels,
         )
-        on_gpu = device.type == "cuda"
         return Measurement(
             accuracy=top1,
             epoch=epoch,
-            step_time=step_time.ratio,
-            step_time_low=step_time.low,
-            step_time_high=step_time.high,
-            step_time_s=step_time.seconds,
             **known._asdict(),
-            peak_memory_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
+            **measured.timed(epoch == 1, self.latency_batch),
+            peak_memory=measured.memory_bytes / measured.anchor_memory_bytes,
+            peak_memory_bytes=measured.memory_bytes,
             train_time_s=train_time_s,
             batch_size=self.recipe.batch_size,
-            device=device_name(device),
+            device=device_name(torch_device(self.device)),
             host=platform.node(),
         )
+
+
+class _Measured(NamedTuple):
+    """What is measured of a network once."""
+
+    step: StepTime
+    latency: StepTime | None
+    memory_bytes: int
+    anchor_memory_bytes: int
+
+    def timed(self, with_samples: bool, latency_batch: int | None) -> dict[str, Any]:
+        """The fields of a `Measurement` that tell of the timings."""
+        told: dict[str, Any] = {}
+        notes = []
+        for name, found in (("step_time", self.step), ("latency", self.latency)):
+            if found is None:
+                continue
+            told |= {name: found.ratio, f"{name}_low": found.low, f"{name}_high": found.high}
+            told[f"{name}_s"] = found.seconds
+            told[f"{name}_samples"] = tuple(round(r, 4) for r in found.samples) if with_samples else ()
+            if found.note is not None:
+                notes.append(f"{name}: {found.note}")
+        if self.latency is not None:
+            told["latency_batch"] = latency_batch
+        if (gpu := self.step.gpu) is not None:
+            told |= {k: v for k, v in gpu._asdict().items() if k not in ("slowed_by", "processes")}
+            told["slowed_by"] = ", ".join(sorted(gpu.slowed_by)) or None
+        return {**told, "timing_note": "; ".join(notes) or None}
+
+
+class _Steps:
+    """Takes the steps of a training: the second's memory is measured, and those from the third on are timed."""
+
+    def __init__(
+        self, network: Network, timer: StepTimer, timing: WatchedTiming | None, max_memory_bytes: float | None
+    ) -> None:
+        self._network, self._timing, self._max_memory_bytes = network, timing, max_memory_bytes
+        self._device, self._watch = timer.device, timer.watch
+        self._taken = 0
+        self.peak_memory_bytes: int | None = None
+
+    def __call__(self, step: Callable[[], Tensor]) -> Tensor:
+        self._watch.pause()
+        self._taken += 1
+        if self._taken == 2:
+            loss, self.peak_memory_bytes = with_peak(step, self._network, self._device)
+            check_memory(self.peak_memory_bytes, self._max_memory_bytes)
+            return loss
+        return step() if self._taken < 2 or self._timing is None else self._timing(step)
