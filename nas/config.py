@@ -182,9 +182,9 @@ def _check_latency(config: SearchConfig, needed: Sequence[str]) -> None:
         return
     wanting = [name for name in ("latency", "latency_s") if name in (*config.objectives, *needed)]
     if wanting and config.latency_batch is None:
-        by = "the objectives" if "latency" in config.objectives else "the reward"
+        by = "the objectives need" if "latency" in config.objectives else "the reward needs"
         raise ValueError(
-            f"{by} need {wanting[0]}, which is measured where a batch is given for it: such as --latency-batch 1"
+            f"{by} {wanting[0]}, which is measured where a batch is given for it: such as --latency-batch 1"
         )
 
 
