@@ -111,11 +111,11 @@ def test_a_reward_may_take_them(proxy: Callable[..., Any]) -> None:
         (["--objectives", "accuracy,latency"], "the objectives need latency, which is measured where a batch is given"),
         (["--reward", "mine.py:by_latency"], "the reward needs latency, which is measured where a batch is given"),
         (["--reward", "mine.py:by_all"], "such as --latency-batch 1"),
-        (["--latency-batch", 0], "0 is not in the range"),
+        (["--latency-batch", 0], "--latency-batch"),
         (["--max-memory", "6 cows"], "an amount of memory must be a positive number like 6GB, 512MB, 512MiB or 6e9"),
         (
             ["--latency-batch", 1, "--evaluator", "table:any.csv"],
-            "latency_batch is the proxy's; table:any.csv measures",
+            "any.csv measures what it measures: leave it out",
         ),
     ],
 )
