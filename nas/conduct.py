@@ -112,6 +112,9 @@ def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], Non
         return INTERRUPTED
     if session.stopped_because is not None:
         say(f"stopped early: {session.stopped_because}" + (f"\ngo on with: {resume}" if session.stopping else ""))
+    found = [t.measurement for t in session.store.trials.values() if t.measurement is not None]
+    if disturbed := sum(m.timing_note is not None for m in found):
+        say(f"the timings of {disturbed} trials were disturbed: see timing_note in the trial table")
     if session.best is None:
         return 1
     if not quiet:

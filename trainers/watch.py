@@ -117,5 +117,5 @@ def watch_of(device: torch.device) -> Watch:
     """The watch of a device: on a CPU there is nothing to watch."""
     if device.type != "cuda":
         return Watch(None)
-    gpu = str(torch.cuda.get_device_properties(device).uuid)
+    gpu = str(torch.cuda.get_device_properties(device).uuid).removeprefix("GPU-")
     return Watch(lane_of(gpu, torch.cuda.synchronize), lambda: gpu_state(gpu))

@@ -197,6 +197,16 @@ def test_a_network_over_the_limit_ends_before_it_is_trained(proxy: Callable[...,
     assert resumed.exit_code == 0, resumed.output
 
 
+def test_disturbed_timings_are_said_at_the_end(proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainers.step_timer import StepTimer
+
+    finish = StepTimer.finish
+    monkeypatch.setattr(StepTimer, "finish", lambda *given: finish(*given)._replace(note="measured again, since"))
+    done = proxy("run", "--budget", 3)
+    assert "the timings of 3 trials were disturbed: see timing_note" in done.stderr
+    assert (columns("run")["timing_note"] == "step_time: measured again, since").all()
+
+
 def over(architecture: Architecture, seed: int) -> Iterator[Measurement]:
     raise OverLimit("peak_memory_bytes 7 is over the limit of 6")
     yield

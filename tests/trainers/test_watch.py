@@ -13,12 +13,13 @@ import torch
 
 from search_spaces import Architecture
 from trainers.data import Data, Split
-from trainers.gpu_state import GpuState
-from trainers.lane import Lane
+from trainers.gpu_state import GpuState, gpu_state
+from trainers.lane import Lane, lane_of
 from trainers.proxy import ProxyTask
 from trainers.recipe import Recipe
 from trainers.step_timer import StepTimer
-from trainers.watch import Watch
+from trainers.timing import StepTime
+from trainers.watch import Watch, watch_of
 
 SMALL = Architecture.parse("stem_c8-fused_mbconv_k3_s2_e1_c8_n1-mbconv_k3_s2_e2_c16_n1_se0.25-head_c32")
 QUIET = GpuState("570.86.15", 1980, 2619, 45, frozenset(), frozenset({os.getpid()}))
@@ -174,6 +175,40 @@ def test_a_training_that_ends_in_the_middle_of_its_timing_gives_the_lane_back(
         list(task()(SMALL, 0))
     assert not is_held(tmp_path, "steps")
     assert not is_held(tmp_path, "turn")
+
+
+def test_on_a_cpu_there_is_nothing_to_watch() -> None:
+    with watch_of(torch.device("cpu")) as watch:
+        assert watch.accepts()
+    watch.pause()
+    watch.leave()
+    found = watch.noted(StepTime(1.0, 1.0, 1.0, 0.1, 0.1))
+    assert (found.note, found.gpu) == (None, None)
+
+
+def test_where_no_file_can_be_locked_timing_goes_on_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "file"))
+    lane_of.cache_clear()
+    assert [lane_of("gpu", nothing), lane_of("gpu", nothing)] == [None, None]
+    assert len(caplog.records) == 1
+    lane_of.cache_clear()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_has_a_lane_and_where_nvml_is_there_a_state() -> None:
+    record = next(iter(ProxyTask(task().data, Recipe(epochs=3, batch_size=16), SMALL, device="cuda")(SMALL, 0)))
+    watch = watch_of(torch.device("cuda"))
+    assert watch._lane is not None
+    assert os.getpid() in watch._lane.members()
+    state = gpu_state(str(torch.cuda.get_device_properties(0).uuid).removeprefix("GPU-"))
+    assert (record.driver is None) == (state is None)
+
+
+def nothing() -> None:
+    """As a device that is done at once."""
 
 
 def test_one_that_others_do_not_make_room_for_says_so(watched: Callable[..., None], lane: Lane, tmp_path: Path) -> None:
