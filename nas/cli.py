@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -85,7 +86,13 @@ _Evaluator = typer.Option(
     help="proxy (brief training), table:FILE (recorded trials), surrogate:FILE (a regression fitted on them), or "
     "path/to/file.py:object."
 )
-_Objectives = typer.Option(help="Whose front is kept: of accuracy, step_time, params, macs, activations.")
+_Objectives = typer.Option(
+    help="Whose front is kept: of accuracy, step_time, params, macs, activations, latency, peak_memory."
+)
+_LatencyBatch = typer.Option(min=1, help="Measure the time of a forward pass of so many pictures, too.")
+_MaxMemory = typer.Option(
+    help="The most memory that a training step may take, as in 6GB, 512MB (10^6) or 512MiB (2^20)."
+)
 _RandomArm = typer.Option(help="Share of the proposals that random search makes, to compare the controller with.")
 _ZeroCost = typer.Option(
     "--zero-cost", help="Choose the first candidates among many by SNIP, SynFlow and params of the untrained networks."
@@ -148,6 +155,8 @@ def search(
     max_params: Annotated[float | None, typer.Option(help="The most parameters a candidate may have.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="The most multiply-adds a candidate may take.")] = None,
     max_step_time: Annotated[float | None, _MaxStepTime] = None,
+    max_memory: Annotated[str | None, _MaxMemory] = None,
+    latency_batch: Annotated[int | None, _LatencyBatch] = None,
     objectives: Annotated[str, _Objectives] = "accuracy,step_time,params",
     random_arm: Annotated[float, _RandomArm] = 0.0,
     zero_cost: Annotated[bool, _ZeroCost] = False,
@@ -176,7 +185,12 @@ def search(
     from nas.config import SearchConfig
     from nas.runs import RunSettings, default_folder, start
 
-    limits = {"params": max_params, "macs": max_macs, "step_time": max_step_time}
+    limits = {
+        "params": max_params,
+        "macs": max_macs,
+        "step_time": max_step_time,
+        "peak_memory_bytes": None if max_memory is None else parse_bytes(max_memory),
+    }
     config = SearchConfig(
         space=space,
         controller=controller,
@@ -196,6 +210,7 @@ def search(
         cache_limit_gb=cache_limit,
         gpu_data_share=gpu_data_share,
         device=device,
+        latency_batch=latency_batch,
         limits={name: limit for name, limit in limits.items() if limit is not None},
         objectives=tuple(name.strip() for name in objectives.split(",")),
         random_arm=random_arm,
@@ -383,6 +398,23 @@ def parse_weights(text: str) -> dict[str, float]:
             raise ValueError(f"reward weights must read name=number,name=number; got {part!r}")
         weights[name.strip()] = weight
     return weights
+
+
+_BYTES = {"": 1, "B": 1} | {f"{prefix}B": 1000**n for n, prefix in enumerate(("k", "M", "G", "T"), 1)}
+_BYTES |= {f"{prefix}iB": 1024**n for n, prefix in enumerate(("K", "M", "G", "T"), 1)}
+
+
+def parse_bytes(text: str) -> float:
+    """`6GB` and `512MB` in decimal units, `512MiB` in binary ones, or a number of bytes.
+
+    Raises:
+        ValueError: the text is none of these, or not positive.
+    """
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]*)", text.strip())
+    size = _BYTES.get(match[2], 0) * float(match[1]) if match else 0.0
+    if not 0 < size < math.inf:
+        raise ValueError(f"an amount of memory must be a positive number like 6GB, 512MB, 512MiB or 6e9; got {text!r}")
+    return size
 
 
 def main() -> None:

@@ -121,6 +121,9 @@ def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], Non
         return INTERRUPTED
     if session.stopped_because is not None:
         say(f"stopped early: {session.stopped_because}" + (f"\ngo on with: {resume}" if session.stopping else ""))
+    found = [t.measurement for t in session.store.trials.values() if t.measurement is not None]
+    if disturbed := sum(m.timing_note is not None for m in found):
+        say(f"the timings of {disturbed} trials were disturbed: see timing_note in the trial table")
     if session.best is None:
         return 1
     if not quiet:
@@ -204,7 +207,8 @@ def _described(session: SearchSession, best: Best | None) -> dict[str, Any] | No
     if best is None:
         return None
     trial = session.store.trials[best.number]
-    shown = ("accuracy", "step_time", "params", "macs", "activations")
+    shown = ["accuracy", "step_time", "params", "macs", "activations"]
+    shown += [n for n in ("peak_memory_bytes", "latency") if getattr(trial.measurement, n, None) is not None]
     return {
         "number": best.number,
         "architecture": trial.architecture,
@@ -225,7 +229,7 @@ def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> 
     if outcome["best"] is not None:
         print("best:")
         for name, value in outcome["best"].items():
-            print(f"  {name:<13}{value:,.4f}" if isinstance(value, float) else f"  {name:<13}{value}")
+            print(f"  {name:<12} {value:,.4f}" if isinstance(value, float) else f"  {name:<12} {value}")
     if (saved := outcome["early_stopping"]) is not None:
         took = "" if saved["saved_s"] is None else f", some {duration(saved['saved_s'])} of training saved"
         print(

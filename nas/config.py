@@ -12,7 +12,7 @@ from nas.controllers import CONTROLLERS, Controller
 from nas.evaluation import Evaluate, epochs_of
 from nas.plugins import absolute, is_file_reference, resolve, source_hash
 from nas.problem import Problem
-from nas.reward import REWARDS, bind
+from nas.reward import REWARDS, bind, quantities
 from nas.screening import BRIEF_STEPS, first_draw
 from nas.session import trial_seed
 from search_spaces import SPACES, Architecture, Genotype, SearchSpace
@@ -50,7 +50,8 @@ class SearchConfig:
         cache_limit_gb: what decoded pictures may take on the disk; it decides nothing, and may be another on resume.
         gpu_data_share: of a GPU's memory, what a worker's pictures may take; it decides nothing either.
         device: `auto`, `cpu` or `cuda`.
-        limits: the most params, macs, activations or step time that a candidate may have.
+        latency_batch: pictures in the forward pass whose time is measured; None for no such measurement.
+        limits: the most params, macs, activations, step time or bytes of memory that a candidate may have.
         objectives: whose front is kept, among `nas.problem.OBJECTIVES`.
         random_arm: the share of the proposals that random search makes, to compare the controller with.
         zero_cost: whether the first proposals are chosen among many networks by their untrained scores.
@@ -76,6 +77,7 @@ class SearchConfig:
     cache_limit_gb: float = 100.0
     gpu_data_share: float = 0.2
     device: str = "auto"
+    latency_batch: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("accuracy", "step_time", "params")
     random_arm: float = 0.0
@@ -150,7 +152,9 @@ def build(
     space = resolve("space", config.space, SPACES)
     if not isinstance(space, SearchSpace):
         raise ValueError(f"space {config.space} must be a SearchSpace; got {type(space).__name__}")
-    reward = bind(resolve("reward", config.reward, REWARDS), config.reward_weights)
+    formula = resolve("reward", config.reward, REWARDS)
+    reward = bind(formula, config.reward_weights)
+    _check_latency(config, quantities(formula))
     make_controller = resolve("controller", config.controller, CONTROLLERS)
     _check_callable("controller", config.controller, make_controller, "space, features, seed")
     image_size = config.image_size or (32 if config.space == "small" else 128)
@@ -193,6 +197,22 @@ def build(
 def optimises_objectives(controller: Controller) -> bool:
     """Whether a controller optimises the objectives themselves: one that does says so by `multi_objective`."""
     return bool(getattr(controller, "multi_objective", False))
+
+
+def _check_latency(config: SearchConfig, needed: Sequence[str]) -> None:
+    """Raises ValueError where latency is asked for and not measured, or the other way round."""
+    if config.evaluator != "proxy":
+        if config.latency_batch is not None:
+            raise ValueError(
+                f"latency_batch is the proxy's; {config.evaluator} measures what it measures: leave it out"
+            )
+        return
+    wanting = [name for name in ("latency", "latency_s") if name in (*config.objectives, *needed)]
+    if wanting and config.latency_batch is None:
+        by = "the objectives need" if "latency" in config.objectives else "the reward needs"
+        raise ValueError(
+            f"{by} {wanting[0]}, which is measured where a batch is given for it: such as --latency-batch 1"
+        )
 
 
 def _check_proposals(config: SearchConfig, controller: Controller, evaluate: Evaluate) -> None:
@@ -315,6 +335,8 @@ def _proxy(
         device=config.device,
         width=config.width,
         memory_share=config.gpu_data_share,
+        latency_batch=config.latency_batch,
+        max_memory_bytes=config.limits.get("peak_memory_bytes"),
     )
     shape = {"num_classes": len(data.class_names), "in_channels": data.in_channels}
     described = {**task.describe(), **shape, "split_seed": config.split_seed}

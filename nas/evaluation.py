@@ -11,6 +11,7 @@ from typing import Any
 from nas.problem import Problem
 from results.trial import Failure, FailureKind, Measurement
 from search_spaces import Architecture
+from trainers.over_limit import OverLimit
 
 Evaluate = Callable[[Architecture, int], Iterator[Measurement] | Measurement]
 """(architecture, seed) -> one measurement an epoch, the last of them final; or a single measurement."""
@@ -30,8 +31,7 @@ def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Generator[M
             if not isinstance(given, Measurement):
                 raise TypeError(f"an evaluator must give Measurements; got {type(given).__name__}")
             measurement = _plain(given)
-            values = ((name, getattr(measurement, name)) for name in _FIELDS)
-            if bad := [f"{k} is {v}" for k, v in values if isinstance(v, float) and not math.isfinite(v)]:
+            if bad := [f"{k} is {v}" for k, v in _numbers_in(measurement) if not math.isfinite(v)]:
                 yield Failure("diverged", bad[0])
                 return
             if not 0 <= measurement.accuracy <= 1:
@@ -62,10 +62,15 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
+def _numbers(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
 _TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "float": (float, "a number"),
     "int": (_whole, "a whole number"),
     "str": (str, "a text"),
+    "tuple[float, ...]": (_numbers, "numbers"),
 }
 _FIELDS = {f.name: _TYPES[str(f.type).removesuffix(" | None")] for f in fields(Measurement)}
 
@@ -86,6 +91,12 @@ def _plain(measurement: Measurement) -> Measurement:
     return Measurement(**values)
 
 
+def _numbers_in(measurement: Measurement) -> Iterator[tuple[str, float]]:
+    for name in _FIELDS:
+        value = getattr(measurement, name)
+        yield from ((name, v) for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, float))
+
+
 _OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -101,6 +112,7 @@ def failure_of(error: BaseException) -> Failure:
         MemoryError: "out_of_memory",
         FloatingPointError: "diverged",
         TimeoutError: "timeout",
+        OverLimit: "over_limit",
     }
     kind: FailureKind = next((kind for cls, kind in kinds.items() if isinstance(error, cls)), "error")
     text = str(error).lower()
@@ -108,6 +120,8 @@ def failure_of(error: BaseException) -> Failure:
         isinstance(error, RuntimeError | OSError) and any(sign in text for sign in _OUT_OF_MEMORY)
     ):
         kind = "out_of_memory"
+    if kind == "over_limit":
+        return Failure(kind, str(error))
     lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
     return Failure(kind, lines[0] if kind != "error" or len(lines) == 1 else f"{lines[0]} ... {lines[-1]}")
 
@@ -116,6 +130,8 @@ def rewarded(measurement: Measurement | None, problem: Problem) -> tuple[float |
     """The reward of a measurement, or why it has none."""
     if measurement is None:
         return None, Failure("error", "the evaluator gave no measurement")
+    if (broken := problem.broken_by(measurement)) is not None:
+        return None, broken
     try:
         reward = problem.reward(measurement, problem.anchor)
     except ValueError as error:

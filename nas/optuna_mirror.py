@@ -230,6 +230,7 @@ def _attributes(trial: Trial) -> dict[str, Any]:
     m = trial.measurement
     known = {name: getattr(trial, name) for name in ("number", "architecture", "arm", "replicate", "reused_from")}
     known |= {} if m is None else {name: getattr(m, name) for name in m.__dataclass_fields__}
+    known = {name: value for name, value in known.items() if not isinstance(value, tuple)}  # samples of timings
     known |= {name: getattr(trial, name) for name in ("reward", "failure", "reason")}
     return {name: value for name, value in known.items() if value is not None}
 

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.reward import Reward
-from results.trial import Measurement
+from results.trial import Failure, Measurement
 from search_spaces import Architecture, Cost, Genotype, SearchSpace, cost
+from trainers.over_limit import over_memory
 
-LIMITS = ("params", "macs", "activations", "step_time")
+LIMITS = ("params", "macs", "activations", "step_time", "peak_memory_bytes")
 
-OBJECTIVES = ("accuracy", "step_time", "params", "macs", "activations")
+OBJECTIVES = ("accuracy", "step_time", "params", "macs", "activations", "latency", "peak_memory")
 """What a search can look for the best trade-offs of; of accuracy more is better, of the others less."""
 
 REFERENCE_COST = 2.0
@@ -33,7 +34,8 @@ class Problem:
         image_size: side of the pictures that costs are counted for, in pixels.
         num_classes: outputs of the classifier.
         in_channels: 1 for grey pictures, 3 for colour.
-        limits: the most `params`, `macs`, `activations` or `step_time` (over the anchor's) that a network may have.
+        limits: the most `params`, `macs`, `activations` or `step_time` (over the anchor's) that a network may have, all
+            known before training; and the most `peak_memory_bytes`, which are measured.
         objectives: of whose trade-offs the front is kept, among `OBJECTIVES`.
         step_time: what a network's step time over the anchor's is expected to be, before it is trained.
         step_time_is_feature: whether controllers are told it with the closed forms; it must be cheap then.
@@ -91,9 +93,23 @@ class Problem:
                 assert self.step_time is not None
                 if (expected := self.step_time(architecture)) > limit:
                     return f"step_time {expected:.3f}, as expected before training, is over the limit of {limit:g}"
-            elif (value := getattr(known, name)) > limit:
+            elif name in Cost._fields and (value := getattr(known, name)) > limit:
                 return f"{name} {value} is over the limit of {limit:g}"
         return None
+
+    def broken_by(self, measurement: Measurement) -> Failure | None:
+        """The limit that what was measured is over, or that cannot be told for want of it; None where it is within."""
+        limit, found = self.limits.get("peak_memory_bytes"), measurement.peak_memory_bytes
+        if limit is None:
+            return None
+        if found is None:
+            return Failure(
+                "error",
+                "the limit of peak_memory_bytes needs an evaluator that measures it, and this one does not: leave the "
+                "limit out, or choose another evaluator",
+            )
+        over = over_memory(found, limit)
+        return None if over is None else Failure("over_limit", over)
 
     def gains(self, measurement: Measurement) -> tuple[float, ...] | None:
         """What a network gains in each objective, from 0 at the reference to 1; None where one was not measured.

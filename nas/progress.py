@@ -167,6 +167,8 @@ def trial_line(trial: Trial, epochs: int | None = None) -> str:
     head = f"trial {trial.number}" + (" (reused)" if trial.reused_from is not None else "")
     if trial.state == "failed":
         return f"{head}: failed ({trial.failure}): {trial.reason}"
+    if trial.state == "infeasible":
+        return f"{head}: infeasible: {trial.reason}"
     m = trial.measurement
     if m is None:
         return f"{head}: {trial.state}"

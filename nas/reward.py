@@ -58,7 +58,10 @@ REWARDS: dict[str, Callable[..., float]] = {
 }
 """The rewards by name."""
 
-_QUANTITIES = ("accuracy", "step_time", "params", "macs", "activations", "peak_memory_bytes", "step_time_s")
+_QUANTITIES = (
+    *("accuracy", "step_time", "params", "macs", "activations", "latency", "peak_memory"),
+    *("peak_memory_bytes", "step_time_s", "latency_s"),
+)
 
 
 def bind(formula: Callable[..., float], weights: Mapping[str, float]) -> Reward:
@@ -66,19 +69,18 @@ def bind(formula: Callable[..., float], weights: Mapping[str, float]) -> Reward:
 
     Args:
         formula: its positional arguments are among accuracy, step_time, params, macs, activations (the last
-            three arrive divided by the anchor's; step_time is so already), peak_memory_bytes, step_time_s.
+            three arrive divided by the anchor's; step_time is so already), latency and peak_memory (over the anchor's
+            too), peak_memory_bytes, step_time_s, latency_s.
         weights: values for its keyword-only arguments.
 
     Raises:
         ValueError: the formula asks for something else, has no such weight (lists those it has), or needs one
             that is not given.
     """
-    if not callable(formula):
-        raise ValueError(f"a reward must be a function; got {formula!r}")
+    names = quantities(formula)
     parameters = inspect.signature(formula).parameters.values()
-    quantities = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    if strange := [q for q in quantities if q not in _QUANTITIES]:
+    if strange := [q for q in names if q not in _QUANTITIES]:
         raise ValueError(
             f"a reward's positional arguments must be among {', '.join(_QUANTITIES)} "
             f"(weights are keyword-only); got {', '.join(strange)}"
@@ -90,9 +92,21 @@ def bind(formula: Callable[..., float], weights: Mapping[str, float]) -> Reward:
         raise ValueError(f"this reward needs the weights {', '.join(needed)}; {', '.join(lacking)} is not given")
 
     def reward(measurement: Measurement, anchor: Cost) -> float:
-        return float(formula(*(_relative(measurement, q, anchor) for q in quantities), **weights))
+        return float(formula(*(_relative(measurement, q, anchor) for q in names), **weights))
 
     return reward
+
+
+def quantities(formula: Callable[..., float]) -> list[str]:
+    """The names of a formula's positional arguments: the measured quantities that it needs.
+
+    Raises:
+        ValueError: it cannot be called.
+    """
+    if not callable(formula):
+        raise ValueError(f"a reward must be a function; got {formula!r}")
+    parameters = inspect.signature(formula).parameters.values()
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def _relative(measurement: Measurement, quantity: str, anchor: Cost) -> float:

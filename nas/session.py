@@ -203,7 +203,7 @@ class SearchSession:
         self.store.attempted(number, reason)
 
     def tell(self, number: int, failure: Failure | None = None, *, stopped: bool = False) -> Trial:
-        """Record that a trial is over: measured to its end, stopped early, or failed.
+        """Record that a trial is over: measured to its end, stopped early, failed, or found to be over a limit.
 
         Returns:
             the trial as it stands in the store.
@@ -213,11 +213,13 @@ class SearchSession:
         if failure is None and not stopped:
             reward, failure = rewarded(trial.measurement, self.problem)
         state: State = "failed" if failure is not None else "stopped" if stopped else "complete"
+        if over := failure is not None and failure.kind == "over_limit":
+            state = "infeasible"
         self._record(
             replace(
                 trial,
                 state=state,
-                failure=None if failure is None else failure.kind,
+                failure=None if failure is None or over else failure.kind,
                 reason=None if failure is None else failure.reason,
                 reward=reward,
                 hypervolume=None if reward is None else self._hypervolume(trial),
@@ -295,9 +297,9 @@ class SearchSession:
 
     def _note_told(self, trial: Trial) -> None:
         self._open.discard(trial.number)
+        self.running.discard(trial.number)
         if trial.state in ("repeat", "infeasible"):
             return
-        self.running.discard(trial.number)
         if trial.hypervolume is not None and trial.measurement is not None:
             self._front.add(self.problem.gains(trial.measurement) or ())
         if (

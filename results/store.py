@@ -231,7 +231,12 @@ def _fields(record: Trial | Measurement) -> dict[str, Any]:
 
 def _kept(measurement: Measurement) -> dict[str, Any]:
     """What was measured, without what was not."""
-    return {k: v for k, v in _fields(measurement).items() if v is not None}
+    return {k: v for k, v in _fields(measurement).items() if v not in (None, ())}
+
+
+def _measurement(kept: Mapping[str, Any]) -> Measurement:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+    return Measurement(**values)
 
 
 _TOLD_LATER = ("measurement", "curve", "reward", "hypervolume", "told_at", "attempt", "failure")
@@ -245,13 +250,13 @@ def apply(event: Event, trials: dict[int, Trial]) -> None:
         for name in ("genotype", "features", "curve"):
             values[name] = tuple(values.get(name, ()))
         if "measurement" in values:
-            values["measurement"] = Measurement(**values["measurement"])
+            values["measurement"] = _measurement(values["measurement"])
         trials[values["number"]] = Trial(**values)
     elif kind == "attempted":
         trial = trials[event["number"]]
         trials[trial.number] = replace(trial, attempt=trial.attempt + 1, measurement=None, curve=())
     elif kind == "measured":
-        trial, measurement = trials[event["number"]], Measurement(**event["measurement"])
+        trial, measurement = trials[event["number"]], _measurement(event["measurement"])
         trials[trial.number] = replace(trial, measurement=measurement, curve=(*trial.curve, measurement.accuracy))
     elif kind == "told":
         trial = trials[event["number"]]

@@ -36,10 +36,16 @@ _TRIAL_TYPES: dict[str, pa.DataType] = {
     "features": pa.list_(pa.float64()),
     "curve": pa.list_(pa.float64()),
 }
-_ADDED = ("reused_from",)
-"""Columns that were not there from the first; in a view from before they are empty."""
 _PLAIN = {"float": pa.float64(), "int": pa.int64(), "str": pa.string()}
-_MEASUREMENT_TYPES = {f.name: _PLAIN[str(f.type).removesuffix(" | None")] for f in fields(Measurement)}
+_MEASUREMENT_TYPES = {  # the samples of a timing stay in the journal
+    f.name: _PLAIN[kind] for f in fields(Measurement) if (kind := str(f.type).removesuffix(" | None")) in _PLAIN
+}
+_ADDED = (
+    "reused_from",
+    *("latency", "latency_low", "latency_high", "latency_s", "latency_batch", "timing_note", "peak_memory"),
+    *("driver", "sm_clock_mhz", "memory_clock_mhz", "temperature_c", "slowed_by"),
+)
+"""Columns that were not there from the first; in a view from before they are empty."""
 
 
 class TrialTable:
@@ -73,7 +79,8 @@ class TrialTable:
             ValueError: it has other columns, or values that do not fit them.
         """
         for name in (n for n in self.schema.names if n in _ADDED and n not in view.column_names):
-            view = view.add_column(self.schema.get_field_index(name), name, [pa.nulls(len(view), pa.string())])
+            missing = pa.nulls(len(view), self.schema.field(name).type)
+            view = view.add_column(self.schema.get_field_index(name), name, [missing])
         return view.cast(self.schema)
 
     def table(self, trials: Sequence[Trial]) -> pa.Table:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 State = Literal["running", "complete", "stopped", "failed", "infeasible", "repeat"]
-"""`running` is asked and not told; `stopped` early by a scheduler; `infeasible` over a limit before any
-training; `repeat` answered with the trial that evaluated the same architecture before."""
+"""`running` is asked and not told; `stopped` early by a scheduler; `infeasible` over a limit, before any
+training or, of one that has to be measured, in its first steps; `repeat` answered with the trial that evaluated the
+same architecture before."""
 
 Arm = Literal["controller", "random", "screened", "confirm"]
 
-FailureKind = Literal["out_of_memory", "diverged", "timeout", "worker_lost", "error"]
+FailureKind = Literal["out_of_memory", "diverged", "timeout", "worker_lost", "error", "over_limit"]
+"""`over_limit`: of a limit that nothing tells before a network is built; its trial is infeasible, not failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +27,30 @@ class Measurement:
         step_time_low: lower end of its 95 % interval.
         step_time_high: upper end.
         step_time_s: the step time itself, in seconds.
+        step_time_samples: the ratios that `step_time` is the median of; of the first epoch's measurement alone, and in
+            the journal alone.
+        latency: time of a forward pass, as in evaluation, over the anchor's, a ratio.
+        latency_low: lower end of its 95 % interval.
+        latency_high: upper end.
+        latency_s: the latency itself, in seconds.
+        latency_batch: pictures in that pass.
+        latency_samples: as `step_time_samples`.
+        timing_note: what disturbed a timing, in words; None where nothing is known to have.
         params: trainable parameters.
         macs: multiply-adds of one picture.
         activations: elements in the outputs of the convolutions, for one picture.
         snip: log of the SNIP score of the untrained network (`trainers/zero_cost.py`).
-        peak_memory_bytes: the most memory that training held on the device, where it can be told.
+        peak_memory: `peak_memory_bytes` over the anchor's, a ratio.
+        peak_memory_bytes: the most memory that tensors took during a training step: weights, momentum, gradients, maps.
         train_time_s: seconds of training and evaluation so far.
         batch_size: pictures in the step that was timed.
         device: name of the device.
         host: name of the machine.
+        driver: version of the GPU's driver, where NVML tells it; so are the following.
+        sm_clock_mhz: clock of the GPU's multiprocessors at the end of the timing.
+        memory_clock_mhz: of its memory.
+        temperature_c: of the GPU.
+        slowed_by: why its clocks were lower than they could be, such as a power cap.
     """
 
     accuracy: float
@@ -42,15 +59,29 @@ class Measurement:
     step_time_low: float | None = None
     step_time_high: float | None = None
     step_time_s: float | None = None
+    step_time_samples: tuple[float, ...] = ()
+    latency: float | None = None
+    latency_low: float | None = None
+    latency_high: float | None = None
+    latency_s: float | None = None
+    latency_batch: int | None = None
+    latency_samples: tuple[float, ...] = ()
+    timing_note: str | None = None
     params: int | None = None
     macs: int | None = None
     activations: int | None = None
     snip: float | None = None
+    peak_memory: float | None = None
     peak_memory_bytes: int | None = None
     train_time_s: float | None = None
     batch_size: int | None = None
     device: str | None = None
     host: str | None = None
+    driver: str | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    temperature_c: int | None = None
+    slowed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

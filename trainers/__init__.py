@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# torch's profiler, which counts memory, prints two lines each time; it reads this when torch is loaded
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 if TYPE_CHECKING:
     from trainers.blocks import NetworkSettings

@@ -30,6 +30,7 @@ from trainers.cache import cache_folder
 from trainers.devices import device_name, torch_device
 from trainers.recipe import Recipe
 from trainers.step_timer import RandomStep, one_thread
+from trainers.watch import watch_of
 
 VERSION = 1
 """Of what is kept in a file."""
@@ -192,6 +193,7 @@ def calibrate(
         torch.OutOfMemoryError: the device's memory did not suffice.
     """
     where, begun = torch_device(device), time.monotonic()
+    watch = watch_of(where)
 
     def make(architecture: Architecture) -> RandomStep:
         return RandomStep(
@@ -205,7 +207,8 @@ def calibrate(
         anchor = _warmed(make(space.backbone))
         for architecture, blocks in _designs(space, image_size, num_classes, in_channels):
             step = _warmed(make(architecture))
-            anchor_s, ratios, optimizer = _timed_beside(step, anchor, where)
+            with watch:
+                anchor_s, ratios, optimizer = _timed_beside(step, anchor, where)
             for block, ratio in _by_block(blocks, ratios).items():
                 times[block].append(ratio)
             optimizers.append((sum(p.numel() for p in step.network.parameters()) / 1e6, optimizer))

@@ -10,8 +10,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,11 +22,14 @@ from trainers.calibration import Calibration
 from trainers.data import Data
 from trainers.device_data import MEMORY_SHARE, DeviceData, on_device
 from trainers.devices import device_name, torch_device
+from trainers.memory import with_peak
 from trainers.network import Network, build_network
+from trainers.over_limit import check_memory
 from trainers.recipe import Recipe
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
 from trainers.train import accuracy, train_epochs
+from trainers.watch import WatchedTiming
 from trainers.zero_cost import sample_pictures, snip, synflow
 
 BLOCKS = 5
@@ -51,12 +53,14 @@ class ProxyTask:
         width: what the widths of networks are multiplied by for training and timing; params, macs and activations
             stay those of the whole network.
         memory_share: of a GPU's memory, what the pictures may take to be kept there; else batches are sent.
+        latency_batch: pictures in the forward pass whose time is measured; None for no such measurement.
+        max_memory_bytes: the most memory that a training step may take; it decides nothing of what is measured.
 
     Attributes:
         calibration: of this device, for `expected_step_time`; None until it is set.
 
     Raises:
-        ValueError: the device is unknown or not there, or the batch exceeds the training pictures.
+        ValueError: the device is unknown or not there, a batch is under 1, or it exceeds the training pictures.
     """
 
     def __init__(
@@ -68,18 +72,23 @@ class ProxyTask:
         device: str = "auto",
         width: float = 1.0,
         memory_share: float = MEMORY_SHARE,
+        latency_batch: int | None = None,
+        max_memory_bytes: float | None = None,
     ) -> None:
         torch_device(device)
         if not 0 < width <= 1:
             raise ValueError(f"width must be above 0 and at most 1; got {width!r}")
         if not 0 <= memory_share <= 1:
             raise ValueError(f"memory_share must be a share from 0 to 1; got {memory_share!r}")
+        if latency_batch is not None and latency_batch < 1:
+            raise ValueError(f"latency_batch must be at least 1 picture; got {latency_batch}")
         if recipe.batch_size > data.sizes["train"]:
             raise ValueError(
                 f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"
             )
-        self.data, self.recipe, self.anchor, self.device, self.width = data, recipe, anchor, device, width
-        self.memory_share = memory_share
+        self.data, self.recipe, self.anchor, self.device = data, recipe, anchor, device
+        self.width, self.memory_share = width, memory_share
+        self.latency_batch, self.max_memory_bytes = latency_batch, max_memory_bytes
         self.calibration: Calibration | None = None
         self._on_device: DeviceData | None = None
         self._timer: StepTimer | None = None
@@ -97,52 +106,62 @@ class ProxyTask:
             "anchor": str(self.anchor),
             "device": torch_device(self.device).type,
             **({} if self.width == 1 else {"width": self.width}),
+            **({} if self.latency_batch is None else {"latency_batch": self.latency_batch}),
         }
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Measurement]:
-        """Train the architecture and time its training step; a measurement after every epoch.
+        """Train the architecture and measure its training step; a measurement after every epoch.
 
         The steps of the training itself are timed, in alternation with the anchor's; where a CPU trains with several
-        threads, a step is timed on one of them before.
+        threads, a step is timed on one of them after the first epoch. Latency is timed then too.
 
         Raises:
             FloatingPointError: the training diverged.
+            OverLimit: a training step takes more memory than it may; it is known after the second.
             torch.OutOfMemoryError: the device's memory did not suffice.
         """
-        device = torch_device(self.device)
+        device, timer = torch_device(self.device), self._step_timer
         if device.type == "cuda":
             torch.cuda.empty_cache()  # what the candidate before held
-        if self._on_device is None:
-            self._on_device = on_device(self.data, device, memory_share=self.memory_share)
-        timing = self._step_timer.while_training() if self._times_while_training() else None
-        step_time = self.time_step(architecture) if timing is None else None
-        untrained = self.zero_cost(architecture, names=("snip",))["snip"]
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-
-        def around(step: Callable[[], Tensor]) -> Tensor:
-            if timing is None or timing.result is not None:
-                return step()
-            loss = timing(step)
-            if timing.result is not None and device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()  # the peak of the training, without the anchor's steps
-            return loss
-
-        begun = time.perf_counter()
-        torch.manual_seed(seed)
-        network = self._build(architecture, seed)
-        for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed, around=around), 1):
-            top1 = accuracy(network, self._on_device.minival, self._on_device)
-            taken = time.perf_counter() - begun
-            if timing is not None and step_time is None:
-                step_time = self._step_timer.finish(timing, self._trained(architecture), self.data.image_size)
-            assert step_time is not None
-            measured = self._measurement(architecture, epoch, top1, step_time, taken)
-            yield replace(measured, snip=untrained if math.isfinite(untrained) else None)
+        timing = timer.while_training() if self._times_while_training() else None
+        measured: _Measured | None = None
+        try:
+            timer.watch.pause()
+            if self._on_device is None:
+                self._on_device = on_device(self.data, device, memory_share=self.memory_share)
+            begun = time.perf_counter()
+            torch.manual_seed(seed)
+            network = self._build(architecture, seed)
+            steps = _Steps(network, timer, timing, self.max_memory_bytes)
+            for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed, around=steps), 1):
+                timer.watch.pause()
+                top1 = accuracy(network, self._on_device.minival, self._on_device)
+                taken_s = time.perf_counter() - begun
+                if measured is None:
+                    measured = self._measured(architecture, steps, timing)
+                timer.watch.leave()  # who takes the measurements may be long in asking for more
+                yield self._measurement(architecture, epoch, top1, measured, taken_s)
+                timer.watch.pause()
+        finally:
+            timer.watch.leave()
 
     def _times_while_training(self) -> bool:
         """Whether the steps of the training are those that are timed; on a CPU that needs a training of one thread."""
         return torch_device(self.device).type == "cuda" or torch.get_num_threads() == 1
+
+    def _measured(self, architecture: Architecture, steps: _Steps, timing: WatchedTiming | None) -> _Measured:
+        """What is told of a network once: where the training had too few steps for it, with others."""
+        timer, size = self._step_timer, self.data.image_size
+        untrained = self.zero_cost(architecture, names=("snip",))["snip"]
+        architecture = self._trained(architecture)
+        if (memory_bytes := steps.peak_memory_bytes) is None:
+            memory_bytes = timer.peak_memory_bytes(architecture, size)
+            check_memory(memory_bytes, self.max_memory_bytes)
+        anchor_memory_bytes = timer.anchor_memory_bytes  # before the lane is given back
+        found = timer(architecture, size) if timing is None else timer.finish(timing, architecture, size)
+        latency = timer.latency(architecture, size, self.latency_batch) if self.latency_batch else None
+        snip_score = untrained if math.isfinite(untrained) else None
+        return _Measured(found, latency, memory_bytes, anchor_memory_bytes, snip_score)
 
     def time_step(self, architecture: Architecture) -> StepTime:
         """The architecture's training step time over the anchor's, on this device; of a CPU, on one core."""
@@ -164,9 +183,19 @@ class ProxyTask:
         return self._timer
 
     @property
-    def epochs(self) -> int:
-        """How many measurements it gives of an architecture."""
-        return self.recipe.epochs
+    def has_step_time(self) -> bool:
+        """Whether `expected_step_time` can be told."""
+        return self.calibration is not None
+
+    def expected_step_time(self, architecture: Architecture) -> float:
+        """The step time over the anchor's, as the calibration has it.
+
+        Raises:
+            ValueError: there is no calibration.
+        """
+        if self.calibration is None:
+            raise ValueError("step times are expected by a calibration; there is none yet: set one (`calibrate`)")
+        return self.calibration(architecture, num_classes=len(self.data.class_names), in_channels=self.data.in_channels)
 
     def zero_cost(self, architecture: Architecture, *, names: Sequence[str] = ("snip", "synflow")) -> dict[str, float]:
         """Scores of the untrained network, logarithms of which more is better: `snip` and `synflow`.
@@ -187,21 +216,6 @@ class ProxyTask:
             scores["synflow"] = synflow(network, (self.data.in_channels, side, side))
         return scores
 
-    @property
-    def has_step_time(self) -> bool:
-        """Whether `expected_step_time` can be told."""
-        return self.calibration is not None
-
-    def expected_step_time(self, architecture: Architecture) -> float:
-        """The step time over the anchor's, as the calibration has it.
-
-        Raises:
-            ValueError: there is no calibration.
-        """
-        if self.calibration is None:
-            raise ValueError("step times are expected by a calibration; there is none yet: set one (`calibrate`)")
-        return self.calibration(architecture, num_classes=len(self.data.class_names), in_channels=self.data.in_channels)
-
     def _trained(self, architecture: Architecture) -> Architecture:
         """The network that is trained in place of an architecture."""
         return architecture if self.width == 1 else scale_uniformly(architecture, self.width, 1.0, guard=False)
@@ -213,27 +227,74 @@ class ProxyTask:
         return network.to(torch_device(self.device), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _measurement(
-        self, architecture: Architecture, epoch: int, top1: float, step_time: StepTime, train_time_s: float
+        self, architecture: Architecture, epoch: int, top1: float, measured: _Measured, train_time_s: float
     ) -> Measurement:
-        device = torch_device(self.device)
         known = cost(
             architecture,
             self.data.image_size,
             num_classes=len(self.data.class_names),
             in_channels=self.data.in_channels,
         )
-        on_gpu = device.type == "cuda"
         return Measurement(
             accuracy=top1,
             epoch=epoch,
-            step_time=step_time.ratio,
-            step_time_low=step_time.low,
-            step_time_high=step_time.high,
-            step_time_s=step_time.seconds,
             **known._asdict(),
-            peak_memory_bytes=torch.cuda.max_memory_allocated() if on_gpu else None,
+            **measured.timed(epoch == 1, self.latency_batch),
+            snip=measured.snip,
+            peak_memory=measured.memory_bytes / measured.anchor_memory_bytes,
+            peak_memory_bytes=measured.memory_bytes,
             train_time_s=train_time_s,
             batch_size=self.recipe.batch_size,
-            device=device_name(device),
+            device=device_name(torch_device(self.device)),
             host=platform.node(),
         )
+
+
+class _Measured(NamedTuple):
+    """What is measured of a network once."""
+
+    step: StepTime
+    latency: StepTime | None
+    memory_bytes: int
+    anchor_memory_bytes: int
+    snip: float | None
+
+    def timed(self, with_samples: bool, latency_batch: int | None) -> dict[str, Any]:
+        """The fields of a `Measurement` that tell of the timings."""
+        told: dict[str, Any] = {}
+        notes = []
+        for name, found in (("step_time", self.step), ("latency", self.latency)):
+            if found is None:
+                continue
+            told |= {name: found.ratio, f"{name}_low": found.low, f"{name}_high": found.high}
+            told[f"{name}_s"] = found.seconds
+            told[f"{name}_samples"] = tuple(round(r, 4) for r in found.samples) if with_samples else ()
+            if found.note is not None:
+                notes.append(f"{name}: {found.note}")
+        if self.latency is not None:
+            told["latency_batch"] = latency_batch
+        if (gpu := self.step.gpu) is not None:
+            told |= {k: v for k, v in gpu._asdict().items() if k not in ("slowed_by", "processes")}
+            told["slowed_by"] = ", ".join(sorted(gpu.slowed_by)) or None
+        return {**told, "timing_note": "; ".join(notes) or None}
+
+
+class _Steps:
+    """Takes the steps of a training: the second's memory is measured, and those from the third on are timed."""
+
+    def __init__(
+        self, network: Network, timer: StepTimer, timing: WatchedTiming | None, max_memory_bytes: float | None
+    ) -> None:
+        self._network, self._timing, self._max_memory_bytes = network, timing, max_memory_bytes
+        self._device, self._watch = timer.device, timer.watch
+        self._taken = 0
+        self.peak_memory_bytes: int | None = None
+
+    def __call__(self, step: Callable[[], Tensor]) -> Tensor:
+        self._watch.pause()
+        self._taken += 1
+        if self._taken == 2:
+            loss, self.peak_memory_bytes = with_peak(step, self._network, self._device)
+            check_memory(self.peak_memory_bytes, self._max_memory_bytes)
+            return loss
+        return step() if self._taken < 2 or self._timing is None else self._timing(step)

@@ -1,20 +1,22 @@
-"""`StepTimer`: the training step of any network over an anchor's, on this device, without data."""
+"""`StepTimer`: a network's training step, or forward pass, over an anchor's, on this device, without data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from search_spaces import Architecture
 from trainers.devices import torch_device
-from trainers.network import build_network
+from trainers.memory import with_peak
+from trainers.network import Network, build_network
 from trainers.recipe import Recipe
 from trainers.timing import PairedTiming, StepTime, time_steps
-from trainers.train import TrainingStep
+from trainers.train import TrainingStep, autocast
+from trainers.watch import Watch, WatchedTiming, watch_of
 
 
 class RandomStep:
@@ -42,26 +44,69 @@ class RandomStep:
         device: torch.device,
     ) -> None:
         generator = torch.Generator().manual_seed(0)
-        network = build_network(architecture, num_classes, in_channels, generator=generator)
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = torch.randn(recipe.batch_size, in_channels, image_size, image_size, generator=generator)
-        labels = torch.randint(num_classes, (recipe.batch_size,), generator=generator)
-        self.network, self._step = network, TrainingStep(network, recipe, device)
+        self.network = _network(architecture, num_classes, in_channels, generator, device)
+        self._images = _pictures(recipe.batch_size, in_channels, image_size, generator, device)
+        self._labels = torch.randint(num_classes, (recipe.batch_size,), generator=generator).to(device)
+        self._step = TrainingStep(self.network, recipe, device)
         self.optimizer = self._step.optimizer
-        self._images = images.to(device, memory_format=torch.channels_last)
-        self._labels = labels.to(device)
 
     def __call__(self) -> Tensor:
         """Take the step; gives the loss."""
         return self._step(self._images, self._labels, 0.0)
 
 
+class RandomPass:
+    """A forward pass as in evaluation, on one batch of random pictures, over and over.
+
+    Args:
+        architecture: what to evaluate.
+        image_size: side of the pictures, in pixels.
+        batch_size: how many pictures.
+        num_classes: width of the classifier.
+        in_channels: channels of a picture.
+        device: where.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        image_size: int,
+        batch_size: int,
+        *,
+        num_classes: int,
+        in_channels: int,
+        device: torch.device,
+    ) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.network = _network(architecture, num_classes, in_channels, generator, device).eval()
+        self._images = _pictures(batch_size, in_channels, image_size, generator, device)
+
+    @torch.no_grad()
+    def __call__(self) -> Tensor:
+        """Take the pass; gives the logits."""
+        with autocast(self._images.device):
+            logits: Tensor = self.network(self._images)
+        return logits
+
+
+def _network(
+    architecture: Architecture, num_classes: int, in_channels: int, generator: torch.Generator, device: torch.device
+) -> Network:
+    network = build_network(architecture, num_classes, in_channels, generator=generator)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _pictures(count: int, channels: int, side: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    images = torch.randn(count, channels, side, side, generator=generator)
+    return images.to(device, memory_format=torch.channels_last)
+
+
 class StepTimer:
-    """(architecture, image_size) -> its training step time over the anchor's.
+    """(architecture, image_size) -> its training step time over the anchor's; and its latency, and its memory.
 
     A step is forward, backward and optimiser on one batch. Of a CPU it is timed on one thread: several wait
     for each other, and so for whatever else the machine does; and so the ratio is the same for a worker that
-    has one core and for one that has them all.
+    has one core and for one that has them all. On a GPU that others train on, they pause meanwhile (`Lane`).
 
     Args:
         anchor: the architecture whose step time is 1.
@@ -92,7 +137,10 @@ class StepTimer:
         self.device = torch_device(device)
         self._recipe, self._num_classes, self._in_channels = recipe, num_classes, in_channels
         self._blocks, self._precision = blocks, precision
+        self._at = (anchor, image_size)
         self._anchor = self._step(anchor, image_size)
+        self._anchor_passes: dict[int, RandomPass] = {}  # by batch size
+        self.watch: Watch = watch_of(self.device)
 
     def __call__(self, architecture: Architecture, image_size: int) -> StepTime:
         """Time the architecture's step at this image size against the anchor's.
@@ -100,20 +148,34 @@ class StepTimer:
         Raises:
             torch.OutOfMemoryError: the device's memory did not suffice.
         """
-        with one_thread() if self.device.type == "cpu" else nullcontext():
-            return time_steps(
-                self._step(architecture, image_size),
-                self._anchor,
-                wait=self._wait,
-                blocks=self._blocks,
-                precision=self._precision,
-            )
+        return self._alone(self._step(architecture, image_size), self._anchor)
 
-    def while_training(self) -> PairedTiming:
+    def latency(self, architecture: Architecture, image_size: int, batch_size: int) -> StepTime:
+        """Time the architecture's forward pass, as in evaluation, against the anchor's, in the same way.
+
+        Raises:
+            torch.OutOfMemoryError: the device's memory did not suffice.
+        """
+        if batch_size not in self._anchor_passes:
+            self._anchor_passes[batch_size] = self._pass(*self._at, batch_size)
+        return self._alone(self._pass(architecture, image_size, batch_size), self._anchor_passes[batch_size])
+
+    def _alone(self, step: Callable[[], object], anchor: Callable[[], object]) -> StepTime:
+        with one_thread() if self.device.type == "cpu" else nullcontext(), self.watch as watch:
+            while True:
+                found = time_steps(step, anchor, wait=self._wait, blocks=self._blocks, precision=self._precision)
+                if watch.accepts():
+                    return watch.noted(found)
+
+    def while_training(self) -> WatchedTiming:
         """What times the steps of a training beside the anchor's; on a CPU, the training must have one thread."""
-        return PairedTiming(self._anchor, wait=self._wait, blocks=self._blocks, precision=self._precision)
 
-    def finish(self, timing: PairedTiming, architecture: Architecture, image_size: int) -> StepTime:
+        def make() -> PairedTiming:
+            return PairedTiming(self._anchor, wait=self._wait, blocks=self._blocks, precision=self._precision)
+
+        return WatchedTiming(make, self.watch)
+
+    def finish(self, timing: WatchedTiming, architecture: Architecture, image_size: int) -> StepTime:
         """The result of a timing, with further steps on random pictures where the training had too few."""
         if timing.result is None:
             step = self._step(architecture, image_size)
@@ -127,8 +189,13 @@ class StepTimer:
         return torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
 
     def peak_memory_bytes(self, architecture: Architecture, image_size: int) -> int:
-        """The most bytes that tensors take during a step; see `peak_memory_bytes`."""
+        """The most bytes that tensors take during a step; see `with_peak`."""
         return peak_memory_bytes(self._step(architecture, image_size), self.device)
+
+    @cached_property
+    def anchor_memory_bytes(self) -> int:
+        """The same of the anchor."""
+        return peak_memory_bytes(self._anchor, self.device)
 
     def _step(self, architecture: Architecture, image_size: int) -> RandomStep:
         return RandomStep(
@@ -140,37 +207,26 @@ class StepTimer:
             device=self.device,
         )
 
+    def _pass(self, architecture: Architecture, image_size: int, batch_size: int) -> RandomPass:
+        return RandomPass(
+            architecture,
+            image_size,
+            batch_size,
+            num_classes=self._num_classes,
+            in_channels=self._in_channels,
+            device=self.device,
+        )
+
 
 def peak_memory_bytes(step: RandomStep, device: torch.device) -> int:
-    """The most bytes that tensors take during a training step: weights, optimiser state, gradients, maps.
-
-    On CUDA that is what the allocator counts; on a CPU it is added up from the allocations that torch's
-    profiler reports (what the process itself takes, and what libraries allocate past torch, are not in it).
+    """The most bytes that tensors take during a training step; see `with_peak`.
 
     Args:
         step: what to measure; it is taken twice, since the optimiser's state comes into being in the first.
         device: where it runs.
     """
-    held = sum(t.numel() * t.element_size() for t in step.network.state_dict().values())
-    held += sum(p.numel() * p.element_size() for p in step.network.parameters())  # momentum
     step()
-    for parameter in step.network.parameters():
-        parameter.grad = None
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
-        return int(held + torch.cuda.max_memory_allocated() - before)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        step()
-    most, allocated = 0, 0
-    events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        allocated += int(event.nbytes())
-        most = max(most, allocated)
-    return int(held) + most
+    return with_peak(step, step.network, device)[1]
 
 
 @contextmanager

@@ -138,7 +138,7 @@ _CASTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "int": (_whole, "whole numbers"),
     "str": (str, "texts"),
 }
-_FIELDS = {f.name: _CASTS[str(f.type).removesuffix(" | None")] for f in fields(Measurement)}
+_FIELDS = {f.name: _CASTS[kind] for f in fields(Measurement) if (kind := str(f.type).removesuffix(" | None")) in _CASTS}
 
 
 def _measurements(frame: pd.DataFrame, space: SearchSpace | None) -> dict[str, list[Measurement]]:

@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from trainers.gpu_state import GpuState
+
 Step = Callable[[], object]
 
 T = TypeVar("T")
@@ -27,6 +29,9 @@ class StepTime(NamedTuple):
         high: upper end.
         seconds: the median step time itself.
         anchor_seconds: the anchor's.
+        samples: the ratio of each pair of blocks.
+        note: what disturbed it, in words; None where nothing is known to have.
+        gpu: its state when the last block was over; None of a CPU, or where nothing tells it.
     """
 
     ratio: float
@@ -34,6 +39,9 @@ class StepTime(NamedTuple):
     high: float
     seconds: float
     anchor_seconds: float
+    samples: tuple[float, ...] = ()
+    note: str | None = None
+    gpu: GpuState | None = None
 
 
 class PairedTiming:
@@ -123,7 +131,7 @@ class PairedTiming:
         low, high = median_interval(ratios)
         if self._precision is None or high - low <= self._precision * ratio or done >= 5 * self._blocks:
             seconds, anchor_seconds = np.median(timed, axis=0)
-            self.result = StepTime(ratio, low, high, float(seconds), float(anchor_seconds))
+            self.result = StepTime(ratio, low, high, float(seconds), float(anchor_seconds), tuple(ratios.tolist()))
 
 
 def time_steps(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers.allocator import keep_freed_memory
 from trainers.augment import augmented, mixed
 from trainers.device_data import DeviceData, DeviceSplit
-from trainers.memory import keep_freed_memory
 from trainers.recipe import Recipe
 
 

@@ -115,7 +115,7 @@ class Predictor:
         self._novelty.note(genotype)
         if trial.state == "complete" and trial.reward is not None and trial.measurement is not None:
             self._learn(genotype, trial.measurement.accuracy, trial.reward)
-        elif trial.state == "failed" and trial.failure in TELLING:
+        elif trial.state == "infeasible" or (trial.state == "failed" and trial.failure in TELLING):
             self._believed[genotype] = 0.0
         elif trial.state == "stopped":  # early, since it was in the worse part
             self._believed[genotype] = 0.5

@@ -432,7 +432,8 @@ def test_pareto_takes_the_objectives_of_the_run(search: Callable[..., Outcome]) 
     ]
     assert fronts[0] == fronts[1]
     assert search("--out", "no", "--objectives", "accuracy,speed").error.startswith(
-        "error: objectives must be among accuracy, step_time, params, macs, activations; got accuracy, speed"
+        "error: objectives must be among accuracy, step_time, params, macs, activations, latency, peak_memory; "
+        "got accuracy, speed"
     )
 
 

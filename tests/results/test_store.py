@@ -79,6 +79,7 @@ MEASUREMENTS = st.builds(
     accuracy=REALS,
     epoch=st.integers(1, 9),
     step_time=st.none() | REALS,
+    step_time_samples=st.lists(REALS, max_size=3).map(tuple),
     params=st.none() | st.integers(0, 2**62),
     host=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
 )
@@ -239,15 +240,27 @@ def test_view_has_plain_columns_that_pandas_reads(tmp_path: Path) -> None:
         "step_time_low": "double",
         "step_time_high": "double",
         "step_time_s": "double",
+        "latency": "double",
+        "latency_low": "double",
+        "latency_high": "double",
+        "latency_s": "double",
+        "latency_batch": "int64",
+        "timing_note": "string",
         "params": "int64",
         "macs": "int64",
         "activations": "int64",
         "snip": "double",
+        "peak_memory": "double",
         "peak_memory_bytes": "int64",
         "train_time_s": "double",
         "batch_size": "int64",
         "device": "string",
         "host": "string",
+        "driver": "string",
+        "sm_clock_mhz": "int64",
+        "memory_clock_mhz": "int64",
+        "temperature_c": "int64",
+        "slowed_by": "string",
         "controller": "string",
         "image_size": "int64",
         "share": "double",
@@ -291,6 +304,27 @@ def test_frame_has_one_set_of_types_whether_read_from_view_or_journal(tmp_path: 
     assert_same(store.frame(), from_journal)
     assert from_journal["params"].dtype == from_journal["repeat_of"].dtype == pd.Int64Dtype()
     assert TrialStore.create(tmp_path / "other", CONFIGURATION).frame().dtypes.equals(from_journal.dtypes)
+
+
+def test_a_view_from_before_some_columns_is_read_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = a_finished_run(tmp_path / "run")
+    store.write_view()
+    path, whole = tmp_path / "run" / "trials.parquet", store.frame()
+    added = ["reused_from", "latency", "latency_batch", "timing_note", "peak_memory", "driver", "sm_clock_mhz"]
+    pq.write_table(pq.read_table(path).drop_columns(added), path)
+    assert_same(store.frame(), whole)
+    assert not caplog.records
+
+
+def test_samples_of_timings_are_in_the_journal_alone(tmp_path: Path) -> None:
+    store = TrialStore.create(tmp_path / "run", CONFIGURATION)
+    store.asked(trial(0))
+    measured = Measurement(accuracy=0.5, step_time=1.25, step_time_samples=(1.25, 1.5), latency_samples=(2.0,))
+    store.measured(0, measured)
+    store.close()
+    again = TrialStore.open(tmp_path / "run")
+    assert again.trials[0].measurement == measured
+    assert not [name for name in again.frame().columns if "samples" in name]
 
 
 @pytest.mark.parametrize(

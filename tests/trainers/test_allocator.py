@@ -9,7 +9,7 @@ import pytest
 
 CODE = """
 import resource, torch
-from trainers.memory import keep_freed_memory
+from trainers.allocator import keep_freed_memory
 torch.set_num_threads(1)
 if {kept}:
     assert keep_freed_memory()
