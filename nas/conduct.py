@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from nas.config import Search, optimises_objectives, recorded_in
+from nas.forecasting import Forecasts
+from nas.plan import at_start, work_of
 from nas.progress import SearchProgress, duration
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
 from nas.search import Workers, choose_workers
@@ -63,6 +65,7 @@ def conduct(
         session = make_session(search, store, settings, fork=fork)
         for line in [] if quiet else _opening_lines(search, store, settings, workers.count):
             say(line)
+        forecasts = _forecasts(search, session, settings, workers, lambda text: None if quiet else say(text))
         if session.finished:
             say(f"nothing to do: {session.evaluated} of {settings.budget} candidates are done; --budget asks for more")
         with (
@@ -70,6 +73,7 @@ def conduct(
             graceful_interrupts(session, say),
             SearchProgress(session, workers.count, console=console, quiet=quiet or session.finished),
             _mirror(session, search, settings, say),
+            forecasts,
         ):
             finish(session, search, workers, settings.trial_timeout_s)
     except KeyboardInterrupt:
@@ -80,8 +84,20 @@ def conduct(
         raise
     finally:
         store.close()
-    _print_outcome(session, format, search.identity["random_arm"])
+    for line in [] if quiet else forecasts.compared():
+        say(line)
+    _print_outcome(session, forecasts, format, search.identity["random_arm"])
     return _closing_lines(session, resume, say, quiet)
+
+
+def _forecasts(
+    search: Search, session: SearchSession, settings: RunSettings, workers: Workers, say: Callable[[str], None]
+) -> Forecasts:
+    """What the search is expected to take, as far as that can be told at its start."""
+    trials = session.store.trials.values()
+    with redirect_stdout(sys.stderr):  # of evaluators
+        made = None if session.finished else at_start(search, settings, workers, trials)
+    return Forecasts(session, work_of(search, settings, workers), at_start=made, say=say)
 
 
 @contextmanager
@@ -139,7 +155,7 @@ def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, wor
     return lines
 
 
-def _print_outcome(session: SearchSession, format: Format, random_arm: float) -> None:
+def _print_outcome(session: SearchSession, forecasts: Forecasts, format: Format, random_arm: float) -> None:
     """The best trial, what was confirmed, and where the results are, on stdout."""
     frame = session.store.frame()
     leaders, chance = confirmed(frame), against_chance(frame)
@@ -158,6 +174,7 @@ def _print_outcome(session: SearchSession, format: Format, random_arm: float) ->
         "hypervolume": float(volumes.max()) if len(volumes) else None,
         "random_arm": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
         "confirmed": leaders.to_dict("records"),
+        "forecasts": forecasts.to_json(),
         "best": best,
     }
     if format is Format.json:

@@ -67,6 +67,12 @@ class Data:
         """How many pictures each split has."""
         return {"train": len(self.train.labels), "minival": len(self.minival.labels), "test": len(self.test.labels)}
 
+    @property
+    def pack_bytes(self) -> int:
+        """What the pictures take on the disk; 0 where they are in memory alone."""
+        stored = {id(split.stored): split.stored for split in (self.train, self.minival, self.test)}
+        return sum(array.nbytes for array in stored.values() if getattr(array, "place", None) is not None)
+
 
 def load_data(
     source: str,

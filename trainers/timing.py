@@ -17,6 +17,9 @@ Step = Callable[[], object]
 
 T = TypeVar("T")
 
+BLOCK_S = 0.04
+"""How long a block of steps takes at least."""
+
 
 class StepTime(NamedTuple):
     """A step time over the anchor's.
@@ -59,7 +62,7 @@ class PairedTiming:
         *,
         wait: Callable[[], object],
         blocks: int = 9,
-        block_s: float = 0.04,
+        block_s: float = BLOCK_S,
         precision: float | None = None,
     ) -> None:
         self._anchor, self._wait = anchor, wait
@@ -132,7 +135,7 @@ def time_steps(
     *,
     wait: Callable[[], object],
     blocks: int = 9,
-    block_s: float = 0.04,
+    block_s: float = BLOCK_S,
     precision: float | None = None,
 ) -> StepTime:
     """Time one step against another; the arguments are those of `PairedTiming`."""
