@@ -11,12 +11,13 @@ from rich.console import Console
 
 from nas.config import Search, optimises_objectives, recorded_in
 from nas.forecasting import Forecasts
-from nas.plan import at_start, work_of
+from nas.plan import at_start
 from nas.progress import SearchProgress, duration
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
 from nas.search import Workers, choose_workers
 from nas.session import SearchSession
 from nas.show import Format, print_json, print_rows, print_table
+from nas.work import work_of
 from results.analysis import Best, against_chance, best_network, confirmed
 from results.store import TrialStore
 

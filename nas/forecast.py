@@ -124,7 +124,7 @@ def forecast(candidate_s: Sequence[float], work: Work, *, basis: str, rng: np.ra
     for count in (work.candidates, work.confirming):
         if count:
             total = count * mean + np.sqrt(count) * deviation * rng.standard_normal(DRAWS)
-            total = np.maximum(total - begun_s, 0.0) if begun_s else np.maximum(total, known.min())
+            total = np.maximum(np.maximum(total, count * known.min()) - begun_s, 0.0)
             workers, begun_s = min(work.workers, count), 0.0
             wall += total / workers + mean * (workers - 1) / (2 * workers) + count * work.each_s
             busy += total

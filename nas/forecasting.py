@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from nas.forecast import Forecast, Work, forecast
-from nas.plan import ENDED, evaluation_seconds, left_of
+from nas.plan import ENDED
 from nas.session import SearchSession
+from nas.work import evaluation_seconds, left_of
 from results.trial import Trial
 
 _LOOK_S = 0.2

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.config import Search, recorded_in
 from nas.evaluation import evaluations, failure_of
-from nas.forecast import Forecast, Work, forecast
-from nas.leaders import CONFIRMATIONS
+from nas.forecast import Forecast, forecast
 from nas.problem import Problem
 from nas.runs import RunSettings
 from nas.search import Workers
+from nas.work import CONTROLLER_S, evaluation_seconds, left_of, work_of
 from results.trial import Failure, Trial
 from search_spaces import Architecture
 
@@ -41,26 +40,6 @@ PROCESSES = 16
 
 ENDED = 3
 """Candidates of an earlier part of a search that a forecast can be made of."""
-
-RAY_START_S = (8.0, 25.0)
-"""From the start of Ray to the first candidates in their workers, an idle machine and a busy one; the end included."""
-
-RAY_EACH_S = 0.026
-"""What Ray Tune takes beside each candidate (docs/benchmarks.md)."""
-
-CONTROLLER_S: Mapping[str, float] = {
-    "random": 0.005,
-    "evolution": 0.005,
-    "local_search": 0.005,
-    "predictor": 0.053,
-    "ppo": 0.019,
-    "optuna:tpe": 0.016,
-    "optuna:nsga2": 0.008,
-}
-"""Seconds a proposal, its bookkeeping included, in searches of 1,000 candidates (docs/benchmarks.md)."""
-
-RUN_BYTES, TRIAL_BYTES, EPOCH_BYTES = 50_000, 1100, 375
-"""Of a run's folder: as such, of a trial, and of each epoch measured of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +88,14 @@ def make_plan(search: Search, settings: RunSettings, workers: Workers) -> Plan:
 
     Candidates of the proxy are timed by a few steps, side by side where workers share a device; records answer; a
     user's own evaluator evaluates them whole.
+
+    Raises:
+        ValueError: the limits leave no candidate, or the anchor cannot be trained.
     """
     rng = np.random.default_rng(0)
     pool = draw(search.problem, rng)
+    if not pool:
+        raise ValueError("a candidate must be within the limits, and none of many that were drawn is: raise the limits")
     chosen = spread(pool, max(NETWORKS, _side_by_side(workers)))
     notes = [*_notes(search, workers)]
     if search.identity["evaluator"] != "proxy":
@@ -122,18 +106,15 @@ def make_plan(search: Search, settings: RunSettings, workers: Workers) -> Plan:
         timed, seconds, basis, more = _trained(search, pool, chosen, workers)
         notes += more
     notes += [f"failed: {one.architecture} ({one.failure.kind}): {one.failure.reason}" for one in timed if one.failure]
-    if not seconds:
+    if all(one.failure for one in timed):
         return Plan(tuple(timed), None, (*notes, "no forecast: all candidates that were timed failed"))
-    work = work_of(search, settings, workers)
-    return Plan(tuple(timed), forecast(seconds, work, basis=basis, rng=rng), tuple(notes))
+    seconds = _within(settings.trial_timeout_s, seconds)
+    made = forecast(seconds, work_of(search, settings, workers), basis=basis, rng=rng)
+    return Plan(tuple(timed), made, tuple(notes))
 
 
 def draw(problem: Problem, rng: np.random.Generator, count: int = DRAWN) -> list[Architecture]:
-    """Networks of the space within the limits, at random, the fewest macs first.
-
-    Raises:
-        ValueError: none of many is within the limits.
-    """
+    """Networks of the space within the limits, at random, the fewest macs first; few or none where limits leave few."""
     found: list[Architecture] = []
     for _ in range(20 * count):
         genotype = problem.space.sample(rng)
@@ -141,8 +122,6 @@ def draw(problem: Problem, rng: np.random.Generator, count: int = DRAWN) -> list
             found.append(problem.space.decode(genotype))
         if len(found) == count:
             break
-    if not found:
-        raise ValueError(f"candidates must be within the limits; none of {20 * count} drawn is: raise the limits")
     return sorted(found, key=lambda architecture: problem.cost(architecture).macs)
 
 
@@ -152,79 +131,49 @@ def spread(pool: Sequence[Architecture], count: int) -> list[Architecture]:
     return [pool[int((place + 0.5) * len(pool) / count)] for place in range(count)]
 
 
-def work_of(search: Search, settings: RunSettings, workers: Workers) -> Work:
-    """What a search that has not begun is to do."""
-    epochs = search.identity["task"].get("recipe", {}).get("epochs", 1)
-    trials = settings.budget + settings.confirm * CONFIRMATIONS
-    known = RUN_BYTES + 5 * len(json.dumps(search.calibration)) if search.calibration else RUN_BYTES
-    data: Any = getattr(search.evaluate, "data", None)
-    on_ray = workers.count > 1 or workers.address is not None
-    return Work(
-        candidates=settings.budget,
-        confirming=settings.confirm * CONFIRMATIONS,
-        workers=workers.count,
-        gpus=workers.gpus,
-        start_s=RAY_START_S if on_ray else (0.0, 0.0),
-        each_s=CONTROLLER_S.get(search.identity["controller"], 0.0) + (RAY_EACH_S if on_ray else 0.0),
-        run_bytes=known + trials * (TRIAL_BYTES + EPOCH_BYTES * epochs),
-        pack_bytes=None if search.splits is None else data.pack_bytes,
-    )
-
-
 def at_start(search: Search, settings: RunSettings, workers: Workers, trials: Iterable[Trial]) -> Forecast | None:
     """What can be expected of a search at its start without training anything; None where that is nothing.
 
     Made of the candidates that ended before, of a search that is resumed; else of what records take to answer; else of
-    what a calibration expects, where workers have one thread each as it had.
+    what a calibration expects.
 
     Args:
         trials: of the search, asked so far.
     """
-    rng = np.random.default_rng(0)
-    before = list(trials)
+    rng, before = np.random.default_rng(0), list(trials)
     ended = evaluation_seconds(before)
     work = left_of(work_of(search, settings, workers), before)
-    if not work.candidates + work.confirming:
-        return None
     if len(ended) >= ENDED:
         return forecast(ended, work, basis=f"from {len(ended)} candidates that ended before", rng=rng)
     if recorded_in(search.identity["evaluator"]) is not None:
-        timed = _evaluated(search, spread(draw(search.problem, rng), NETWORKS))
-        return forecast([one.seconds or 0.0 for one in timed], work, basis="from answers of the records", rng=rng)
+        timed = _evaluated(search, draw(search.problem, rng, NETWORKS))
+        seconds, basis = [one.seconds or 0.0 for one in timed], "from answers of the records"
+    else:
+        seconds, basis = _by_calibration(search, workers, rng), "by the calibration and the anchor timed"
+    seconds = _within(settings.trial_timeout_s, seconds)
+    return forecast(seconds, work, basis=basis, rng=rng) if seconds else None
+
+
+def _within(timeout_s: float | None, seconds: Sequence[float]) -> list[float]:
+    return [min(one, timeout_s or math.inf) for one in seconds]
+
+
+def _by_calibration(search: Search, workers: Workers, rng: np.random.Generator) -> list[float]:
+    """Seconds of drawn candidates, by a calibration of the proxy and some steps of the anchor that are timed now.
+
+    A calibration's own seconds are of another day. None where there is none; nor where workers are elsewhere, or on
+    GPUs, of which this process is to hold nothing.
+    """
+    if search.calibration is None or workers.address is not None or (workers.count > 1 and workers.gpus):
+        return []
+    from trainers.training_time import TrainingTimer  # loads torch
+
     task: Any = search.evaluate
-    if search.calibration is None or workers.address is not None or not _one_thread_each(workers, task.device):
-        return None
-    from trainers.training_time import TrainingTimer
-
-    timer, anchor_s = TrainingTimer(task), task.calibration.anchor_s
-    seconds = [timer.expected_s(task.expected_step_time(a) * anchor_s, anchor_s) for a in draw(search.problem, rng)]
-    return forecast(seconds, work, basis="by the calibration of this device", rng=rng)
-
-
-def left_of(work: Work, trials: Iterable[Trial]) -> Work:
-    """What is left of some work when these trials have been evaluated; those that run are begun anew."""
-    over = [t for t in trials if t.state in ("complete", "failed", "stopped") and t.reused_from is None]
-    confirmed = sum(1 for trial in over if trial.replicate)
-    return replace(
-        work,
-        candidates=max(0, work.candidates - (len(over) - confirmed)),
-        confirming=max(0, work.confirming - confirmed),
-    )
-
-
-def evaluation_seconds(trials: Iterable[Trial]) -> list[float]:
-    """What the evaluations that ended took, without those that began while workers came up, or were begun again."""
-    over = [t for t in trials if t.told_at and t.asked_at and t.state in ("complete", "failed", "stopped")]
-    over = [t for t in over if t.reused_from is None and t.attempt == 1]
-    first = min((t.told_at for t in over if t.told_at), default=math.inf)
-    return [t.told_at - t.asked_at for t in over if t.told_at and t.asked_at and t.asked_at >= first]
-
-
-def _one_thread_each(workers: Workers, device: str) -> bool:
-    from trainers.training_time import training_threads  # loads torch
-
-    on_ray = workers.count > 1 or workers.address is not None
-    return on_ray or training_threads(device) == 1
+    timer = TrainingTimer(task)
+    anchor = _time(timer, search.problem.space.backbone, None if workers.count == 1 else 1)
+    if isinstance(anchor, Failure):
+        return []  # candidates will say so
+    return [timer.scaled(task.expected_step_time(architecture), anchor) for architecture in draw(search.problem, rng)]
 
 
 def _notes(search: Search, workers: Workers) -> Iterable[str]:
@@ -275,11 +224,11 @@ def _trained(
     basis = f"from {len(known)} candidates timed by a few steps"
     if not known or not task.has_step_time:
         return timed, seconds, basis, []
+    expected_s = np.array([timer.scaled(one.expected_step or 0.0, anchor) for one in known])
     ratios = np.array([(one.step_s or 0.0) / (one.expected_step or 1.0) for one in known])  # the anchor's, as expected
-    anchor_s = float(np.median(ratios))
-    off = float(np.abs(ratios / anchor_s - 1).mean())
-    scale = sum(seconds) / sum(timer.expected_s((one.expected_step or 0.0) * anchor_s, anchor_s) for one in known)
-    all_drawn = [scale * timer.expected_s(task.expected_step_time(a) * anchor_s, anchor_s) for a in pool]
+    off = float(np.abs(ratios / np.median(ratios) - 1).mean())
+    scale = sum(seconds) / expected_s.sum()
+    all_drawn = [scale * timer.scaled(task.expected_step_time(architecture), anchor) for architecture in pool]
     note = f"steps of those timed are {off:.0%} off what the calibration expects, in the mean"
     return timed, all_drawn, f"{basis}, and {len(pool)} by the calibration", [note]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.datasets import read_dataset
-from trainers.pack import GB, Request, decoded
+from trainers.pack import GB, Request, bytes_on_disk, decoded
 
 CACHE_LIMIT_GB = 100.0
 """What decoded pictures may take on the disk: enough for ImageNet at 160 px."""
@@ -69,9 +69,8 @@ class Data:
 
     @property
     def pack_bytes(self) -> int:
-        """What the pictures take on the disk; 0 where they are in memory alone."""
-        stored = {id(split.stored): split.stored for split in (self.train, self.minival, self.test)}
-        return sum(array.nbytes for array in stored.values() if getattr(array, "place", None) is not None)
+        """What the decoded pictures, all splits, take on the disk; 0 where they are in memory alone."""
+        return bytes_on_disk(self.train.stored)
 
 
 def load_data(

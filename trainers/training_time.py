@@ -142,20 +142,11 @@ class TrainingTimer:
         training = found.start_s + self.steps * found.step_s + self.epochs * found.evaluation_s
         return training + timing_s(found.one_thread_step_s, anchor.one_thread_step_s or anchor.step_s)
 
-    def expected_s(self, step_s: float, anchor_step_s: float) -> float:
-        """The same where only steps are known: evaluation is the forward third of one, batch by batch.
-
-        Args:
-            step_s: of the candidate, on one thread of a CPU or on a GPU.
-            anchor_step_s: of the anchor, there.
-        """
-        evaluated = self._minival / self._recipe.batch_size / 3
-        return (self.steps + self.epochs * evaluated) * step_s + timing_s(None, anchor_step_s)
-
-
-def training_threads(device: str) -> int:
-    """How many threads a training in this process has on a device."""
-    return torch.get_num_threads() if torch_device(device).type == "cpu" else 1
+    def scaled(self, ratio: float, anchor: TrainingTime) -> float:
+        """What a candidate takes whole whose step takes `ratio` times the anchor's, and its evaluation likewise."""
+        alone = None if anchor.one_thread_step_s is None else ratio * anchor.one_thread_step_s
+        found = TrainingTime(anchor.start_s, ratio * anchor.step_s, ratio * anchor.evaluation_s, alone)
+        return self.seconds(found, anchor)
 
 
 def timing_s(own_step_s: float | None, anchor_step_s: float) -> float:
