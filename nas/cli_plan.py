@@ -51,16 +51,23 @@ def plan(
 def _rows(made: Forecast) -> list[dict[str, Any]]:
     work = made.work
     trainings = f"{work.candidates} candidates" + (f" and {work.confirming} trainings more" if work.confirming else "")
-    rows = [
+    count = work.candidates + work.confirming
+    rows: list[dict[str, Any]] = [
         {"what": "one candidate", **made.candidate_s._asdict(), "unit": "s"},
         {"what": f"{trainings}, {work.workers} at a time", **made.wall_s._asdict(), "unit": "s"},
+        {
+            "what": "- of it workers coming up",
+            "expected": sum(work.start_s) / 2,
+            "low": work.start_s[0],
+            "high": work.start_s[1],
+            "unit": "s",
+        },
+        {"what": "- of it proposals and bookkeeping", "expected": count * work.each_s, "unit": "s"},
         {"what": made.unit, **made.device_hours._asdict(), "unit": "h"},
-        {"what": "the run's folder", "expected": work.run_bytes, "low": None, "high": None, "unit": "bytes"},
+        {"what": "the run's folder", "expected": work.run_bytes, "unit": "bytes"},
     ]
     if work.pack_bytes is not None:
-        rows.append(
-            {"what": "decoded pictures, kept", "expected": work.pack_bytes, "low": None, "high": None, "unit": "bytes"}
-        )
+        rows.append({"what": "decoded pictures, kept", "expected": work.pack_bytes, "unit": "bytes"})
     return rows
 
 

@@ -219,7 +219,8 @@ def test_a_plan_times_candidates_and_leaves_no_run(monkeypatch: pytest.MonkeyPat
     assert re.search(r"^20 candidates and 4 trainings more, 1 at a time +\d+ s ", table.out, re.MULTILINE)
     assert re.search(r"^the run's folder +[\d.]+ kB ", table.out, re.MULTILINE)
     rows = list(csv.DictReader(io.StringIO(run(*common, "--format", "csv").out)))
-    assert [row["unit"] for row in rows] == ["s", "s", "h", "bytes", "bytes"]
+    assert [row["unit"] for row in rows] == ["s", "s", "s", "s", "h", "bytes", "bytes"]
+    assert float(rows[3]["expected"]) == pytest.approx(24 * 0.053)
 
 
 def test_candidates_that_workers_would_train_side_by_side_are_timed_so(
