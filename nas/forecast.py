@@ -100,7 +100,9 @@ class Forecast:
         return f"forecast {self.basis}: {duration(self.wall_s.expected)}, took {duration(took_s)} ({said})"
 
 
-def forecast(candidate_s: Sequence[float], work: Work, *, basis: str, rng: np.random.Generator) -> Forecast:
+def forecast(
+    candidate_s: Sequence[float], work: Work, *, basis: str, rng: np.random.Generator, off: float = 0.0
+) -> Forecast:
     """Expect what some candidates took of all.
 
     Each draw of the bootstrap takes as many of them, with replacement (which ones are known is chance), and then as
@@ -110,6 +112,7 @@ def forecast(candidate_s: Sequence[float], work: Work, *, basis: str, rng: np.ra
     Args:
         candidate_s: seconds of some candidates; at least one.
         basis: what these are, in words.
+        off: standard error, relative, of what all these seconds were scaled by.
 
     Raises:
         ValueError: no candidate is known.
@@ -118,13 +121,14 @@ def forecast(candidate_s: Sequence[float], work: Work, *, basis: str, rng: np.ra
         raise ValueError("a forecast needs at least one candidate's seconds; got none")
     known = np.asarray(candidate_s, dtype=np.float64)
     drawn = rng.choice(known, (DRAWS, len(known)))
-    mean, deviation = drawn.mean(1), drawn.std(1)
+    scale = np.maximum(1 + off * rng.standard_normal(DRAWS), 0.0)
+    mean, deviation = scale * drawn.mean(1), scale * drawn.std(1)
     busy, wall = np.zeros(DRAWS), work.elapsed_s + rng.uniform(*work.start_s, DRAWS)
     begun_s = work.begun_s
     for count in (work.candidates, work.confirming):
         if count:
             total = count * mean + np.sqrt(count) * deviation * rng.standard_normal(DRAWS)
-            total = np.maximum(np.maximum(total, count * known.min()) - begun_s, 0.0)
+            total = np.maximum(np.maximum(total, count * scale * known.min()) - begun_s, 0.0)
             workers, begun_s = min(work.workers, count), 0.0
             wall += total / workers + mean * (workers - 1) / (2 * workers) + count * work.each_s
             busy += total

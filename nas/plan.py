@@ -97,19 +97,20 @@ def make_plan(search: Search, settings: RunSettings, workers: Workers) -> Plan:
     if not pool:
         raise ValueError("a candidate must be within the limits, and none of many that were drawn is: raise the limits")
     chosen = spread(pool, max(NETWORKS, _side_by_side(workers)))
-    notes = [*_notes(search, workers)]
+    notes = list(_notes(search, workers))
     if search.identity["evaluator"] != "proxy":
         timed = _evaluated(search, chosen)
         seconds = [one.seconds for one in timed if one.seconds is not None]
-        basis = f"from {len(timed)} candidates that were evaluated"
+        basis, off = f"from {len(timed)} candidates that were evaluated", 0.0
     else:
-        timed, seconds, basis, more = _trained(search, pool, chosen, workers)
-        notes += more
+        timed, seconds, basis, off = _trained(search, pool, chosen, workers)
     notes += [f"failed: {one.architecture} ({one.failure.kind}): {one.failure.reason}" for one in timed if one.failure]
     if all(one.failure for one in timed):
         return Plan(tuple(timed), None, (*notes, "no forecast: all candidates that were timed failed"))
+    if (steps := _off_calibration(timed)) is not None:
+        notes.append(f"steps of those timed are {steps:.0%} off what the calibration expects, in the mean")
     seconds = _within(settings.trial_timeout_s, seconds)
-    made = forecast(seconds, work_of(search, settings, workers), basis=basis, rng=rng)
+    made = forecast(seconds, work_of(search, settings, workers), basis=basis, rng=rng, off=off)
     return Plan(tuple(timed), made, tuple(notes))
 
 
@@ -149,7 +150,7 @@ def at_start(search: Search, settings: RunSettings, workers: Workers, trials: It
         timed = _evaluated(search, draw(search.problem, rng, NETWORKS))
         seconds, basis = [one.seconds or 0.0 for one in timed], "from answers of the records"
     else:
-        seconds, basis = _by_calibration(search, workers, rng), "by the calibration and the anchor timed"
+        seconds, basis = _by_calibration(search, workers, rng), "by the calibration and the anchor timed alone"
     seconds = _within(settings.trial_timeout_s, seconds)
     return forecast(seconds, work, basis=basis, rng=rng) if seconds else None
 
@@ -202,8 +203,8 @@ def _evaluated(search: Search, chosen: Sequence[Architecture]) -> list[Timed]:
 
 def _trained(
     search: Search, pool: Sequence[Architecture], chosen: Sequence[Architecture], workers: Workers
-) -> tuple[list[Timed], list[float], str, list[str]]:
-    """Candidates of the proxy: those timed, the seconds of them (or of all drawn), what these are, what was noticed."""
+) -> tuple[list[Timed], list[float], str, float]:
+    """Candidates of the proxy: those timed; the seconds of them, or of all drawn, what these are and how far off."""
     from trainers.training_time import TrainingTime, TrainingTimer
 
     task: Any = search.evaluate
@@ -223,14 +224,17 @@ def _trained(
     seconds = [one.seconds for one in known if one.seconds is not None]
     basis = f"from {len(known)} candidates timed by a few steps"
     if not known or not task.has_step_time:
-        return timed, seconds, basis, []
-    expected_s = np.array([timer.scaled(one.expected_step or 0.0, anchor) for one in known])
-    ratios = np.array([(one.step_s or 0.0) / (one.expected_step or 1.0) for one in known])  # the anchor's, as expected
-    off = float(np.abs(ratios / np.median(ratios) - 1).mean())
-    scale = sum(seconds) / expected_s.sum()
+        return timed, seconds, basis, 0.0
+    ratios = np.array(seconds) / [timer.scaled(one.expected_step or 0.0, anchor) for one in known]
+    scale, off = float(ratios.mean()), float(ratios.std() / ratios.mean() / math.sqrt(len(ratios)))
     all_drawn = [scale * timer.scaled(task.expected_step_time(architecture), anchor) for architecture in pool]
-    note = f"steps of those timed are {off:.0%} off what the calibration expects, in the mean"
-    return timed, all_drawn, f"{basis}, and {len(pool)} by the calibration", [note]
+    return timed, all_drawn, f"{basis}, and {len(pool)} by the calibration", off
+
+
+def _off_calibration(timed: Sequence[Timed]) -> float | None:
+    """How far the steps of those timed are off a calibration's ratios, in the mean; None where there is none."""
+    ratios = [one.step_s / one.expected_step for one in timed if one.step_s and one.expected_step]
+    return float(np.abs(np.array(ratios) / np.median(ratios) - 1).mean()) if ratios else None
 
 
 def _side_by_side(workers: Workers) -> int:

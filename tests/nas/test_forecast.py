@@ -56,6 +56,14 @@ def test_workers_come_up_within_an_interval() -> None:
     assert 15 < made.wall_s.low < 16.5 < 24 < made.wall_s.high < 25.3
 
 
+def test_an_error_that_all_seconds_share_does_not_average_out() -> None:
+    work = Work(candidates=1000)
+    made = forecast([6.0], work, basis="scaled", rng=np.random.default_rng(0), off=0.1)
+    assert made.wall_s.expected == pytest.approx(6000, rel=0.02)
+    assert made.wall_s.low == pytest.approx(6000 * (1 - 0.1645), rel=0.03)
+    assert made.wall_s.high == pytest.approx(6000 * (1 + 0.1645), rel=0.03)
+
+
 seconds = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=10)
 
 
