@@ -16,7 +16,7 @@ from nas.search import Workers
 from results.trial import Trial
 
 RAY_START_S = (8.0, 25.0)
-"""From the start of Ray to the first candidates in their workers, a quiet machine and a busy one (docs/benchmarks.md)."""
+"""From the start of Ray to the first trainings in workers: on a quiet machine, on a busy one (docs/benchmarks.md)."""
 
 RAY_EACH_S = 0.026
 """What Ray Tune takes beside each candidate (docs/benchmarks.md)."""
