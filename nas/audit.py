@@ -142,16 +142,19 @@ def _opened(folder: Path, config: SearchConfig) -> tuple[Search, TrialStore]:
 def _run(search: Search, store: TrialStore, audit: Audit, conduct: Conduct, title: str) -> bool:
     """Take one run to its end; says whether it came to it."""
     settings = RunSettings(budget=audit.networks, trial_timeout_s=conduct.trial_timeout_s)
-    note_start(store, settings)
-    session = make_session(search, store, settings)
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    if not session.finished:
-        conduct.say(title)
-    with (
-        graceful_interrupts(session, conduct.say),
-        SearchProgress(session, conduct.workers.count, console=console, quiet=conduct.quiet or session.finished),
-    ):
-        finish(session, search, conduct.workers, timeout_s=conduct.trial_timeout_s, stopping=None)
+    try:
+        note_start(store, settings)
+        session = make_session(search, store, settings)
+        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        if not session.finished:
+            conduct.say(title)
+        with (
+            graceful_interrupts(session, conduct.say),
+            SearchProgress(session, conduct.workers.count, console=console, quiet=conduct.quiet or session.finished),
+        ):
+            finish(session, search, conduct.workers, timeout_s=conduct.trial_timeout_s, stopping=None)
+    finally:
+        store.close()
     return session.stopped_because is None
 
 

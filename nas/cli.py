@@ -120,6 +120,13 @@ _GpuDataShare = typer.Option(
 )
 _Device = typer.Option(help="auto, cpu or cuda.")
 
+_PLAN = """Forecast what `nas search` with the same options would take: hours of devices, wall-clock and disk.
+
+It times a few candidates as workers would train them, starts no search and writes no run folder. Runs to reuse and
+a storage to mirror into are not looked at.
+
+"""
+
 
 @app.callback(invoke_without_command=True)
 def _main(
@@ -132,8 +139,10 @@ def _main(
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command("plan", help=_PLAN)
+@app.command("search")
 def search(
+    context: typer.Context,
     budget: Annotated[int, _Budget] = 16,
     space: Annotated[str, _Space] = "small",
     controller: Annotated[str, _Controller] = "predictor",
@@ -232,7 +241,11 @@ def search(
         reduction_factor=reduction_factor,
         stop_by=stop_by,
     )
-    check_workers(settings, evaluator)
+    chosen = check_workers(settings, evaluator)
+    if context.command.name == "plan":
+        from nas.cli_plan import plan
+
+        raise typer.Exit(plan(config, settings, chosen, folder=out, format=format, quiet=quiet))
     check_storage(optuna_storage)
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
         built, store = start(config, out or default_folder(config), settings.reuse)

@@ -11,11 +11,14 @@ from typing import Any
 from rich.console import Console
 
 from nas.config import Search, optimises_objectives, recorded_in
+from nas.forecasting import Forecasts
+from nas.plan import at_start
 from nas.progress import SearchProgress, duration
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start
 from nas.search import EarlyStopping, Workers, choose_workers, on_tune
 from nas.session import SearchSession
 from nas.show import Format, print_json, print_rows, print_table
+from nas.work import work_of
 from results.analysis import Best, against_chance, best_network, confirmed, saving
 from results.store import TrialStore
 
@@ -66,6 +69,7 @@ def conduct(
         stopping = asked if asked is not None and asked.can_stop else None
         for line in [] if quiet else _opening_lines(search, store, settings, workers):
             say(line)
+        forecasts = _forecasts(search, session, settings, workers, lambda text: None if quiet else say(text))
         if session.finished:
             say(f"nothing to do: {session.evaluated} of {settings.budget} candidates are done; --budget asks for more")
         with (
@@ -75,6 +79,7 @@ def conduct(
                 session, workers.count, console=console, quiet=quiet or session.finished, epochs=search.epochs
             ),
             _mirror(session, search, settings, say),
+            forecasts,
         ):
             finish(session, search, workers, timeout_s=settings.trial_timeout_s, stopping=stopping)
     except KeyboardInterrupt:
@@ -85,12 +90,24 @@ def conduct(
         raise
     finally:
         store.close()
-    _print_outcome(session, format, search.identity["random_arm"], search.epochs)
+    for line in [] if quiet else forecasts.compared():
+        say(line)
+    _print_outcome(session, forecasts, format, search.identity["random_arm"], search.epochs)
     if stopping is not None and not quiet:
         longest = max((len(t.curve) for t in store.trials.values() if t.state == "complete"), default=math.inf)
         if longest <= stopping.grace_epochs:
             say(f"--scheduler asha could stop nothing: {_too_short(int(longest), stopping)}")
     return _closing_lines(session, resume, say, quiet)
+
+
+def _forecasts(
+    search: Search, session: SearchSession, settings: RunSettings, workers: Workers, say: Callable[[str], None]
+) -> Forecasts:
+    """What the search is expected to take, as far as that can be told at its start."""
+    trials = session.store.trials.values()
+    with redirect_stdout(sys.stderr):  # of evaluators
+        made = None if session.finished else at_start(search, settings, workers, trials)
+    return Forecasts(session, work_of(search, settings, workers), at_start=made, say=say)
 
 
 @contextmanager
@@ -168,7 +185,9 @@ def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, wor
     return lines
 
 
-def _print_outcome(session: SearchSession, format: Format, random_arm: float, epochs: int | None = None) -> None:
+def _print_outcome(
+    session: SearchSession, forecasts: Forecasts, format: Format, random_arm: float, epochs: int | None
+) -> None:
     """The best trial, what was confirmed, and where the results are, on stdout."""
     frame = session.store.frame()
     leaders, chance = confirmed(frame), against_chance(frame)
@@ -189,6 +208,7 @@ def _print_outcome(session: SearchSession, format: Format, random_arm: float, ep
         "early_stopping": saved._asdict() if saved.stopped else None,
         "random_arm": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
         "confirmed": leaders.to_dict("records"),
+        "forecasts": forecasts.to_json(),
         "best": best,
     }
     if format is Format.json:

@@ -204,14 +204,11 @@ def note_start(store: TrialStore, settings: RunSettings) -> None:
 def finish(
     session: SearchSession, search: Search, workers: Workers, *, timeout_s: float | None, stopping: EarlyStopping | None
 ) -> None:
-    """Run a session to its end, and leave the store complete whatever happens."""
-    try:
-        if session.finished:
-            session.store.write_view()
-        else:
-            run(session, search.evaluate, workers, trial_timeout_s=timeout_s, stopping=stopping)
-    finally:
-        session.store.close()
+    """Run a session to its end."""
+    if session.finished:
+        session.store.write_view()
+    else:
+        run(session, search.evaluate, workers, trial_timeout_s=timeout_s, stopping=stopping)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()  # lines of two threads do not mix
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,13 +55,17 @@ class Journal:
             OSError: the disk would not take it; the file is as it was before.
         """
         line = (json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n").encode()
+        with self._lock:
+            self._append(line, durable)
+
+    def _append(self, line: bytes, durable: bool) -> None:
         written = 0
         try:
             while written < len(line):
                 written += os.write(self._fd, line[written:])
             self._synced = False
             if durable or time.monotonic() - self._synced_at > 1.0:
-                self.sync()
+                self._sync()
         except OSError as error:
             os.ftruncate(self._fd, self.size)
             raise OSError(
@@ -72,6 +78,10 @@ class Journal:
 
     def sync(self) -> None:
         """Make every line durable that is not yet."""
+        with self._lock:
+            self._sync()
+
+    def _sync(self) -> None:
         if not self._synced:
             os.fsync(self._fd)
             self._synced_at, self._synced = time.monotonic(), True

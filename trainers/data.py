@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.datasets import read_dataset
-from trainers.pack import GB, Request, decoded
+from trainers.pack import GB, Request, bytes_on_disk, decoded
 
 CACHE_LIMIT_GB = 100.0
 """What decoded pictures may take on the disk: enough for ImageNet at 160 px."""
@@ -66,6 +66,11 @@ class Data:
     def sizes(self) -> dict[str, int]:
         """How many pictures each split has."""
         return {"train": len(self.train.labels), "minival": len(self.minival.labels), "test": len(self.test.labels)}
+
+    @property
+    def pack_bytes(self) -> int:
+        """What the decoded pictures, all splits, take on the disk; 0 where they are in memory alone."""
+        return bytes_on_disk(self.train.stored)
 
 
 def load_data(

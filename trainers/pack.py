@@ -347,6 +347,11 @@ def make_room(packs: Path, limit_bytes: int, wanted_bytes: int, *, keep: str) ->
             total -= sizes[path]
 
 
+def bytes_on_disk(array: NDArray[np.uint8]) -> int:
+    """What the pack that holds an array takes on the disk; 0 of an array in memory."""
+    return _size(array.place.folder) if isinstance(array, Mapped) and array.place is not None else 0
+
+
 def _size(folder: Path) -> int:
     with contextlib.suppress(OSError):
         return sum(path.stat().st_size for path in folder.iterdir())

@@ -19,6 +19,9 @@ Step = Callable[[], object]
 
 T = TypeVar("T")
 
+BLOCK_S = 0.04
+"""How long a block of steps takes at least."""
+
 
 class StepTime(NamedTuple):
     """A step time over the anchor's.
@@ -67,7 +70,7 @@ class PairedTiming:
         *,
         wait: Callable[[], object],
         blocks: int = 9,
-        block_s: float = 0.04,
+        block_s: float = BLOCK_S,
         precision: float | None = None,
     ) -> None:
         self._anchor, self._wait = anchor, wait
@@ -140,7 +143,7 @@ def time_steps(
     *,
     wait: Callable[[], object],
     blocks: int = 9,
-    block_s: float = 0.04,
+    block_s: float = BLOCK_S,
     precision: float | None = None,
 ) -> StepTime:
     """Time one step against another; the arguments are those of `PairedTiming`."""

@@ -187,6 +187,91 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+# nas plan ---------------------------------------------------------------------------------------------------------
+
+
+SMALL_PROXY = ["--image-size", 8, "--epochs", 1, "--minival", 3000, "--device", "cpu"]
+
+
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """Two threads that wait for each other are many times slower where the cores are busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_a_plan_times_candidates_and_leaves_no_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    common = ["plan", *SMALL_PROXY, "--workers", 1, "--budget", 20, "--confirm", 2]
+    outcome = run(*common, "--format", "json")
+    made = outcome.data
+    assert (made["forecast"]["candidates"], made["forecast"]["confirming"]) == (20, 4)
+    assert len(made["timed"]) == 5
+    assert all(one["seconds"] > 0 and one["step_s"] > 0 and one["failure"] is None for one in made["timed"])
+    expected = made["forecast"]["wall_s"]
+    assert 0 < expected["low"] < expected["expected"] < expected["high"]
+    assert expected["expected"] > 24 * min(one["seconds"] for one in made["timed"])
+    assert outcome.err.count("timed: ") == 5
+    assert made["forecast"]["pack_bytes"] == sum(f.stat().st_size for f in tmp_path.glob("cache/packs/*/*"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
+    table = run(*common, "--quiet")
+    assert (table.code, table.err) == (0, "")
+    assert re.search(r"^20 candidates and 4 trainings more, 1 at a time +\d+ s ", table.out, re.MULTILINE)
+    assert re.search(r"^the run's folder +[\d.]+ kB ", table.out, re.MULTILINE)
+    rows = list(csv.DictReader(io.StringIO(run(*common, "--format", "csv").out)))
+    assert [row["unit"] for row in rows] == ["s", "s", "s", "s", "h", "bytes", "bytes"]
+    assert float(rows[3]["expected"]) == pytest.approx(24 * 0.053)
+
+
+def test_candidates_that_workers_would_train_side_by_side_are_timed_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    made = run("plan", *SMALL_PROXY, "--workers", 2, "--format", "json").data
+    assert len(made["timed"]) == 5
+    assert all(one["seconds"] > 0 for one in made["timed"])
+    assert made["forecast"]["workers"] == 2
+    assert made["forecast"]["start_s"][0] > 0
+
+
+def test_a_plan_of_a_users_evaluator_and_of_records(search: Callable[..., Outcome], plugin: Path) -> None:
+    own = ["plan", "--space", f"{plugin}:space", "--workers", 1, "--budget", 1000, "--format", "json"]
+    outcome = run(*own, "--evaluator", f"{plugin}:evaluate", "--controller", f"{plugin}:InOrder")
+    assert outcome.data["forecast"]["candidates"] == 30, "the space has no more"
+    assert outcome.data["forecast"]["pack_bytes"] is None
+    assert "InOrder takes to propose is not known" in outcome.err
+    failing = run(*own, "--evaluator", f"{plugin}:fails")
+    assert failing.code == 1
+    assert json.loads(failing.out)["forecast"] is None
+    assert failing.err.count("(error): KeyError: 'no good'") == 5
+    assert search("--out", "all", budget=30).code == 0
+    TrialStore.open(Path("all")).frame()[["architecture", "accuracy", "step_time"]].to_csv("table.csv", index=False)
+    table = run(*own, "--evaluator", "table:table.csv")
+    assert 0 < table.data["forecast"]["candidate_s"]["expected"] < 1
+    told = run("search", *own[1:], "--budget", 20, "--evaluator", "table:table.csv", "--out", "run")
+    (made,) = [row for row in told.data["forecasts"] if row["basis"] == "from answers of the records"]
+    assert made["error"] == pytest.approx(made["took_s"] / made["wall_s"]["expected"] - 1)
+    lines = [line for line in told.err.splitlines() if line.startswith("forecast from answers of the records: ")]
+    assert len(lines) == 2, "before and after"
+    assert re.search(r", took \d+ s \(", lines[1])
+    assert not run("resume", "run", "--format", "json").data["forecasts"], "nothing is left"
+
+
+def test_bad_input_to_a_plan_is_one_clear_line(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("plan", "--data", "nowhere").error == run("search", "--data", "nowhere", "--out", "x").error
+    assert "torch finds no CUDA device here" in run("plan", "--device", "cuda", "--workers", 1).error
+    own = ["--space", f"{plugin}:space", "--evaluator", f"{plugin}:evaluate", "--workers", 1]
+    assert "raise the limits" in run("plan", *own, "--max-params", 1).error
+    free = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
+    assert "has 1 kB left" in run("plan", *own, "--out", "elsewhere/run").err
+
+
 # nas search -------------------------------------------------------------------------------------------------------
 
 
@@ -909,7 +994,7 @@ def test_a_broken_json_file_is_one_clear_line() -> None:
 
 def test_every_command_and_every_option_has_a_help_text() -> None:
     group: Any = typer.main.get_command(app)
-    expected = {"search", "resume", "trials", "pareto", "describe", "scale", "calibrate", "correct", "proxy"}
+    expected = {"search", "plan", "resume", "trials", "pareto", "describe", "scale", "calibrate", "correct", "proxy"}
     assert set(group.commands) == expected
     lacking = [name for name, command in group.commands.items() if not command.help]
     for command in (group, *group.commands.values()):
@@ -917,7 +1002,7 @@ def test_every_command_and_every_option_has_a_help_text() -> None:
     assert not lacking
 
 
-@pytest.mark.parametrize("command", [[], ["search"], ["resume"], ["trials"], ["pareto"], ["describe"]])
+@pytest.mark.parametrize("command", [[], ["search"], ["plan"], ["resume"], ["trials"], ["pareto"], ["describe"]])
 def test_help_is_printed_on_stdout(command: list[str]) -> None:
     for option in ("--help", "-h"):
         outcome = run(*command, option)
@@ -934,6 +1019,7 @@ def test_version() -> None:
     [
         (["--help"], ["torch", "ray", "pandas", "pyarrow", "numpy"]),
         (["search", "--help"], ["torch", "ray", "pandas", "pyarrow", "numpy"]),
+        (["plan", "--help"], ["torch", "ray", "pandas", "pyarrow", "numpy"]),
         (["describe", "efficientnetv2-s"], ["torch", "ray", "pandas", "pyarrow"]),
         (["pareto", "RUN"], ["torch", "ray"]),
         (["trials", "RUN"], ["torch", "ray"]),
