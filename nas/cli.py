@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import __version__
+from nas import __version__, options
 from nas.cli_correction import correct
 from nas.cli_devices import calibrate
 from nas.cli_networks import describe, scale
@@ -32,93 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
-_FormatOption = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
-_Budget = typer.Option(
-    "--budget", "-n", min=1, help="Candidates to evaluate; failed ones count, repeats and reused ones do not."
-)
-_WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Candidates at a time. Default: one a GPU, else one a core; 1 for records. 1 runs without Ray."
-    ),
-]
-_GpusPerTrial = Annotated[
-    float | None, typer.Option(help="GPUs of each worker, such as 0.25 for four on one. Default: a whole one.")
-]
-_Address = Annotated[
-    str | None, typer.Option(envvar="RAY_ADDRESS", help="Address of an existing Ray cluster; needs --workers.")
-]
-_Timeout = Annotated[
-    float | None, typer.Option(min=0.001, help="Seconds that one candidate may take; past them it has failed.")
-]
-_Scheduler = typer.Option(help="none, or asha: candidates that are poor for their epochs are stopped early.")
-_StopBy = typer.Option(help="For asha: what is poor, by the accuracy or by the reward as it is by then.")
-_GraceEpochs = typer.Option(min=1, help="For asha: the least epochs before a candidate may be stopped.")
-_ReductionFactor = typer.Option(
-    help="For asha: 3 lets those go on that are among the best third of all trained for so long, and asks again after "
-    "3 times the epochs."
-)
-_CorrectionOption = Annotated[
-    Path | None,
-    typer.Option("--correction", metavar="FILE", help="Tell the accuracy as `nas correct` corrects it too."),
-]
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-_Seed = typer.Option(help="Of the controller and of the candidates' training.")
-_SplitSeed = typer.Option(help="Of the draw of the minival.")
-_Reuse = Annotated[
-    list[Path] | None,
-    typer.Option(
-        metavar="RUN", help="An earlier run with the same proxy task; what it trained is not trained again. Repeatable."
-    ),
-]
-_Space = typer.Option(help="small, efficientnetv2-s, efficientnet-b4, or path/to/file.py:object.")
-_Controller = typer.Option(
-    help="predictor, random, evolution, local_search, ppo, optuna:tpe, optuna:nsga2, optuna:nsga3, optuna:gp, or "
-    "path/to/file.py:object."
-)
-_RewardName = typer.Option(
-    help="training-aware, efficientnet, mnasnet-soft, mnasnet-hard, accuracy, or path/to/file.py:object."
-)
-_Weights = typer.Option(help="Weights of the reward: w=-0.07,v=-0.05.")
-_Evaluator = typer.Option(
-    help="proxy (brief training), table:FILE (recorded trials), surrogate:FILE (a regression fitted on them), or "
-    "path/to/file.py:object."
-)
-_Objectives = typer.Option(
-    help="Whose front is kept: of accuracy, step_time, params, macs, activations, latency, peak_memory."
-)
-_LatencyBatch = typer.Option(min=1, help="Measure the time of a forward pass of so many pictures, too.")
-_MaxMemory = typer.Option(
-    help="The most memory that a training step may take, as in 6GB, 512MB (10^6) or 512MiB (2^20)."
-)
-_RandomArm = typer.Option(help="Share of the proposals that random search makes, to compare the controller with.")
-_ZeroCost = typer.Option(
-    "--zero-cost", help="Choose the first candidates among many by SNIP, SynFlow and params of the untrained networks."
-)
-_Confirm = typer.Option(min=0, help="Leaders to train twice more at the end, with other seeds, beyond the budget.")
-_OptunaStorage = typer.Option(help="Mirror the run into an Optuna study here: sqlite:///FILE.db, a URL or a journal.")
-_MaxStepTime = typer.Option(help="The longest training step, over the backbone's, as expected before training.")
-_DataOption = typer.Option(help="mnist5k, a folder in ImageNet layout, a parquet or an npz file.")
-_TestData = typer.Option(help="The test split, where it came separately. It is counted, and never chosen on.")
-_ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default: 32 in the small space, else 128.")
-_Epochs = typer.Option(min=1, help="Epochs of each candidate. Default: 6,000 pictures' worth, from 2 to 10.")
-_BatchSize = typer.Option(min=1, help="Pictures in a training step.")
-_Augment = typer.Option(
-    help="Vary the training pictures: of crop, flip, randaugment, cutout, mixup, cutmix, with strengths if wanted, as "
-    "in crop,flip,randaugment:10. Digits may not be flipped."
-)
-_Minival = typer.Option(
-    min=1, help="Training pictures held out for the reward. Default: 2 %, at least 1,000 or a quarter."
-)
-_TrainShare = typer.Option(help="Share of the training pictures that candidates are trained on.")
-_Width = typer.Option(help="What candidates' widths are multiplied by while they are trained and timed.")
-_CacheLimit = typer.Option(min=0, help="GB of decoded pictures kept on disk for later runs; 0: in memory.")
-_GpuDataShare = typer.Option(
-    min=0, max=1, help="Share of a GPU's memory that a worker's pictures may take; over it, batches are sent."
-)
-_Device = typer.Option(help="auto, cpu or cuda.")
 
 _PLAN = """Forecast what `nas search` with the same options would take: hours of devices, wall-clock and disk.
 
@@ -143,51 +56,51 @@ def _main(
 @app.command("search")
 def search(
     context: typer.Context,
-    budget: Annotated[int, _Budget] = 16,
-    space: Annotated[str, _Space] = "small",
-    controller: Annotated[str, _Controller] = "predictor",
-    reward: Annotated[str, _RewardName] = "training-aware",
-    reward_weights: Annotated[str, _Weights] = "",
-    evaluator: Annotated[str, _Evaluator] = "proxy",
-    data: Annotated[str, _DataOption] = "mnist5k",
-    test_data: Annotated[str | None, _TestData] = None,
-    image_size: Annotated[int | None, _ImageSize] = None,
-    epochs: Annotated[int | None, _Epochs] = None,
-    batch_size: Annotated[int | None, _BatchSize] = None,
-    augment: Annotated[str, _Augment] = "none",
-    minival: Annotated[int | None, _Minival] = None,
-    train_share: Annotated[float, _TrainShare] = 1.0,
-    width: Annotated[float, _Width] = 1.0,
+    budget: Annotated[int, options.Budget] = 16,
+    space: Annotated[str, options.Space] = "small",
+    controller: Annotated[str, options.Controller] = "predictor",
+    reward: Annotated[str, options.RewardName] = "training-aware",
+    reward_weights: Annotated[str, options.Weights] = "",
+    evaluator: Annotated[str, options.Evaluator] = "proxy",
+    data: Annotated[str, options.DataOption] = "mnist5k",
+    test_data: Annotated[str | None, options.TestData] = None,
+    image_size: Annotated[int | None, options.ImageSize] = None,
+    epochs: Annotated[int | None, options.Epochs] = None,
+    batch_size: Annotated[int | None, options.BatchSize] = None,
+    augment: Annotated[str, options.Augment] = "none",
+    minival: Annotated[int | None, options.Minival] = None,
+    train_share: Annotated[float, options.TrainShare] = 1.0,
+    width: Annotated[float, options.Width] = 1.0,
     max_unreadable: Annotated[float, typer.Option(help="Share of pictures that may be unreadable.")] = 0.01,
-    cache_limit: Annotated[float, _CacheLimit] = 100.0,
-    gpu_data_share: Annotated[float, _GpuDataShare] = 0.2,
+    cache_limit: Annotated[float, options.CacheLimit] = 100.0,
+    gpu_data_share: Annotated[float, options.GpuDataShare] = 0.2,
     max_params: Annotated[float | None, typer.Option(help="The most parameters a candidate may have.")] = None,
     max_macs: Annotated[float | None, typer.Option(help="The most multiply-adds a candidate may take.")] = None,
-    max_step_time: Annotated[float | None, _MaxStepTime] = None,
-    max_memory: Annotated[str | None, _MaxMemory] = None,
-    latency_batch: Annotated[int | None, _LatencyBatch] = None,
-    objectives: Annotated[str, _Objectives] = "accuracy,step_time,params",
-    random_arm: Annotated[float, _RandomArm] = 0.0,
-    zero_cost: Annotated[bool, _ZeroCost] = False,
-    confirm: Annotated[int, _Confirm] = 0,
-    optuna_storage: Annotated[str | None, _OptunaStorage] = None,
-    device: Annotated[str, _Device] = "auto",
-    seed: Annotated[int, _Seed] = 0,
-    split_seed: Annotated[int, _SplitSeed] = 0,
-    reuse: _Reuse = None,
-    workers: _WorkersOption = None,
-    gpus_per_trial: _GpusPerTrial = None,
-    address: _Address = None,
-    trial_timeout: _Timeout = None,
-    scheduler: Annotated[str, _Scheduler] = "none",
-    grace_epochs: Annotated[int, _GraceEpochs] = 1,
-    reduction_factor: Annotated[float, _ReductionFactor] = 3.0,
-    stop_by: Annotated[str, _StopBy] = "reward",
+    max_step_time: Annotated[float | None, options.MaxStepTime] = None,
+    max_memory: Annotated[str | None, options.MaxMemory] = None,
+    latency_batch: Annotated[int | None, options.LatencyBatch] = None,
+    objectives: Annotated[str, options.Objectives] = "accuracy,step_time,params",
+    random_arm: Annotated[float, options.RandomArm] = 0.0,
+    zero_cost: Annotated[bool, options.ZeroCost] = False,
+    confirm: Annotated[int, options.Confirm] = 0,
+    optuna_storage: Annotated[str | None, options.OptunaStorage] = None,
+    device: Annotated[str, options.Device] = "auto",
+    seed: Annotated[int, options.Seed] = 0,
+    split_seed: Annotated[int, options.SplitSeed] = 0,
+    reuse: options.Reuse = None,
+    workers: options.WorkersOption = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    address: options.Address = None,
+    trial_timeout: options.Timeout = None,
+    scheduler: Annotated[str, options.Scheduler] = "none",
+    grace_epochs: Annotated[int, options.GraceEpochs] = 1,
+    reduction_factor: Annotated[float, options.ReductionFactor] = 3.0,
+    stop_by: Annotated[str, options.StopBy] = "reward",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder. Default: runs/<date>-<space>-<controller>.")
     ] = None,
-    format: _FormatOption = Format.table,
-    quiet: _Quiet = False,
+    format: options.FormatOption = Format.table,
+    quiet: options.Quiet = False,
 ) -> None:
     """Sample candidates, train each briefly, score them, keep everything in a run folder."""
     from nas.conduct import check_storage, check_workers, conduct
@@ -254,30 +167,30 @@ def search(
 
 @app.command()
 def resume(
-    run: _Run,
-    budget: Annotated[int | None, _Budget] = None,
-    confirm: Annotated[int | None, _Confirm] = None,
-    optuna_storage: Annotated[str | None, _OptunaStorage] = None,
-    reuse: _Reuse = None,
-    workers: _WorkersOption = None,
-    gpus_per_trial: _GpusPerTrial = None,
-    address: _Address = None,
-    trial_timeout: _Timeout = None,
-    scheduler: Annotated[str | None, _Scheduler] = None,
-    grace_epochs: Annotated[int | None, _GraceEpochs] = None,
-    reduction_factor: Annotated[float | None, _ReductionFactor] = None,
-    stop_by: Annotated[str | None, _StopBy] = None,
+    run: options.Run,
+    budget: Annotated[int | None, options.Budget] = None,
+    confirm: Annotated[int | None, options.Confirm] = None,
+    optuna_storage: Annotated[str | None, options.OptunaStorage] = None,
+    reuse: options.Reuse = None,
+    workers: options.WorkersOption = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    address: options.Address = None,
+    trial_timeout: options.Timeout = None,
+    scheduler: Annotated[str | None, options.Scheduler] = None,
+    grace_epochs: Annotated[int | None, options.GraceEpochs] = None,
+    reduction_factor: Annotated[float | None, options.ReductionFactor] = None,
+    stop_by: Annotated[str | None, options.StopBy] = None,
     data: Annotated[str | None, typer.Option(help="Where the same pictures are now, if they were moved.")] = None,
     test_data: Annotated[str | None, typer.Option(help="The same, for the test split.")] = None,
-    cache_limit: Annotated[float | None, _CacheLimit] = None,
+    cache_limit: Annotated[float | None, options.CacheLimit] = None,
     space: Annotated[str | None, typer.Option(help="Checked against the run's.")] = None,
     controller: Annotated[str | None, typer.Option(help="Checked against the run's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Checked against the run's.")] = None,
     fork: Annotated[
         bool, typer.Option("--fork", help="Go on where the controller does not repeat its proposals.")
     ] = False,
-    format: _FormatOption = Format.table,
-    quiet: _Quiet = False,
+    format: options.FormatOption = Format.table,
+    quiet: options.Quiet = False,
 ) -> None:
     """Go on with a search that was interrupted, killed, or whose budget is raised."""
     from dataclasses import replace
@@ -320,10 +233,10 @@ def resume(
 
 @app.command()
 def trials(
-    run: _Run,
+    run: options.Run,
     top: Annotated[int | None, typer.Option(min=1, help="Only the trials of the highest rewards.")] = None,
-    correction: _CorrectionOption = None,
-    format: _FormatOption = Format.table,
+    correction: options.CorrectionOption = None,
+    format: options.FormatOption = Format.table,
 ) -> None:
     """List the trials of a run, also while it runs."""
     from results.store import TrialStore
@@ -336,13 +249,13 @@ def trials(
 
 @app.command()
 def pareto(
-    run: _Run,
+    run: options.Run,
     objectives: Annotated[
         str | None,
         typer.Option(help="Columns of the trial table; of accuracy and reward more is better. Default: the run's."),
     ] = None,
-    correction: _CorrectionOption = None,
-    format: _FormatOption = Format.table,
+    correction: options.CorrectionOption = None,
+    format: options.FormatOption = Format.table,
 ) -> None:
     """List the trials of a run that no other beats in every objective."""
     from results.pareto import front_of

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.datasets import read_dataset
-from trainers.pack import GB, Request, bytes_on_disk, decoded
+from trainers.pack import Request, bytes_on_disk, decoded
+from trainers.pack_room import GB
 
 CACHE_LIMIT_GB = 100.0
 """What decoded pictures may take on the disk: enough for ImageNet at 160 px."""

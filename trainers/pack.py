@@ -7,7 +7,6 @@ Who uses a pack holds a shared lock on `<key>.lock`; who makes or removes one, a
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -16,7 +15,6 @@ import logging
 import os
 import shutil
 import time
-import weakref
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -29,6 +27,7 @@ from numpy.typing import NDArray
 from trainers.cache import cache_folder
 from trainers.datasets import Dataset, read_dataset
 from trainers.decode import DECODER, decode, first_faults, with_channels
+from trainers.pack_room import Lock, make_room, size_of
 
 VERSION = 1
 """Of the layout and of how pictures are decoded; packs of another one are not looked at."""
@@ -38,8 +37,6 @@ CHECKED = 64
 
 ATTEMPTS = 5
 """To make a pack, before it is said that another process is in the way."""
-
-GB = 10**9
 
 logger = logging.getLogger(__name__)
 
@@ -95,18 +92,6 @@ class Mapped(np.memmap):
         if self.place is None:
             return np.asarray(self).__reduce_ex__(protocol)
         return mapped, (self.place.folder, self.place.name, self.place.request, self.place.fingerprint)
-
-
-class Lock:
-    """The open lock of a pack, which is let go of when nothing refers to it any more.
-
-    Args:
-        folder: the pack's.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.file = os.open(folder.parent / f"{folder.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        weakref.finalize(self, os.close, self.file)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -316,49 +301,6 @@ def _mapped(place: Place) -> NDArray[np.uint8]:
     return found
 
 
-def make_room(packs: Path, limit_bytes: int, wanted_bytes: int, *, keep: str) -> None:
-    """Remove the packs that were used longest ago, until what is there and what is wanted is within the limit.
-
-    Those that some process uses stay.
-
-    Args:
-        keep: the key of the pack that is being made or opened.
-
-    Raises:
-        ValueError: what is wanted does not fit although all others are gone.
-    """
-    sizes = {path: _size(path) for path in packs.iterdir() if path.is_dir()}
-    own = sum(size for path, size in sizes.items() if path.name.startswith(keep)) + wanted_bytes
-    if own > limit_bytes and wanted_bytes:
-        raise ValueError(
-            f"the decoded pictures must fit into the cache's limit of {limit_bytes / GB:g} GB; they take "
-            f"{own / GB:.3g} GB: raise --cache-limit, choose a smaller image size, or keep them in memory "
-            f"(--cache-limit 0)"
-        )
-    others = sorted((p for p in sizes if not p.name.startswith(keep)), key=_used_at)
-    total = own + sum(sizes[path] for path in others)
-    for path in others:
-        if total <= limit_bytes:
-            break
-        with contextlib.suppress(BlockingIOError):
-            lock = Lock(path.with_suffix(""))
-            fcntl.flock(lock.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
-            total -= sizes[path]
-
-
 def bytes_on_disk(array: NDArray[np.uint8]) -> int:
     """What the pack that holds an array takes on the disk; 0 of an array in memory."""
-    return _size(array.place.folder) if isinstance(array, Mapped) and array.place is not None else 0
-
-
-def _size(folder: Path) -> int:
-    with contextlib.suppress(OSError):
-        return sum(path.stat().st_size for path in folder.iterdir())
-    return 0
-
-
-def _used_at(folder: Path) -> float:
-    with contextlib.suppress(OSError):
-        return (folder / "pack.json").stat().st_mtime
-    return 0.0
+    return size_of(array.place.folder) if isinstance(array, Mapped) and array.place is not None else 0
