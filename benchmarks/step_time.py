@@ -1,9 +1,10 @@
 """How well the step time S, a ratio to the anchor's, holds still: on the machine as it is, and with a busy neighbour.
 
-Prints one JSON object: for the small space's backbone (whose S is 1) and some networks drawn from the space, S and
-the step's own seconds as the median of repeated measurements with their relative spread (largest less smallest, over
-the median), and the width of the interval that is stored with S. All of it twice: as the machine is, and with another
-process that keeps one core busy. `moved` is how far the medians moved between the two.
+Prints one JSON object: for the small space's backbone (whose S is 1) and twelve networks spread over the space's
+multiply-adds, S and the step's own seconds as the median of repeated measurements with their relative spread (largest
+less smallest, over the median) and standard deviation, the width of the interval that is stored with S, and how long
+the timing took. All of it twice: as the machine is, and with another process that keeps one core busy. `moved` is how
+far the medians moved between the two; `tau` how alike the two rank the networks.
 
     python benchmarks/step_time.py > step_time.json
 """
@@ -14,17 +15,22 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from machine import machine, parser, spread  # before the project
+from scipy.stats import kendalltau
 
+from nas.controllers.stratified import Stratified
+from nas.problem import Problem
+from nas.reward import REWARDS
 from search_spaces import SPACES, Architecture
 from trainers.data import load_data
 from trainers.proxy import ProxyTask
 from trainers.recipe import Recipe
+from trainers.timing import StepTime
 
 SPACE = SPACES["small"]
 
@@ -45,18 +51,35 @@ def relative_spread(values: list[float]) -> float:
     return round((max(values) - min(values)) / statistics.median(values), 4)
 
 
+def timed(task: ProxyTask, network: Architecture) -> tuple[StepTime, float]:
+    """A step time, and the seconds it took to measure."""
+    begun = time.perf_counter()
+    found = task.time_step(network)
+    return found, time.perf_counter() - begun
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Of the networks beside the backbone: the medians of their spreads."""
+    names = ("S_relative_spread", "S_deviation", "step_relative_spread")
+    found = {name: round(statistics.median(row[name] for row in rows[1:]), 4) for name in names}
+    return {**found, "timing_s": round(statistics.median(row["timing_s"]["median"] for row in rows[1:]), 2)}
+
+
 def measure(task: ProxyTask, networks: list[Architecture], n: int) -> list[dict[str, Any]]:
     """The repeats go round the networks, so that a drift of the machine reaches all of them."""
-    rounds = [[task.time_step(network) for network in networks] for _ in range(n)]
+    rounds = [[timed(task, network) for network in networks] for _ in range(n)]
     found = []
-    for network, timed in zip(networks, zip(*rounds, strict=True), strict=True):
-        ratios, seconds = [t.ratio for t in timed], [t.seconds for t in timed]
+    for network, repeats in zip(networks, zip(*rounds, strict=True), strict=True):
+        times = [t for t, _ in repeats]
+        ratios, seconds = [t.ratio for t in times], [t.seconds for t in times]
         found.append(
             {
                 "architecture": str(network),
                 "S": spread(ratios, 4),
                 "S_relative_spread": relative_spread(ratios),
-                "interval_width": spread([(t.high - t.low) / t.ratio for t in timed], 4),
+                "S_deviation": round(statistics.stdev(ratios) / statistics.fmean(ratios), 4),
+                "interval_width": spread([(t.high - t.low) / t.ratio for t in times], 4),
+                "timing_s": spread([s for _, s in repeats], 2),
                 "step_ms": spread([1e3 * s for s in seconds], 2),
                 "step_relative_spread": relative_spread(seconds),
             }
@@ -65,12 +88,12 @@ def measure(task: ProxyTask, networks: list[Architecture], n: int) -> list[dict[
 
 
 def main() -> None:
-    options = parser("Measure the step time's repeatability; prints JSON.", n=7)
-    options.add_argument("--networks", type=int, default=6, help="networks drawn, beside the backbone")
+    options = parser("Measure the step time's repeatability; prints JSON.", n=5)
+    options.add_argument("--networks", type=int, default=12, help="networks beside the backbone")
     arguments = options.parse_args()
     count, n = (1, 2) if arguments.quick else (arguments.networks, arguments.n)
-    rng = np.random.default_rng(0)
-    networks = [SPACE.backbone, *(SPACE.decode(SPACE.sample(rng)) for _ in range(count))]
+    drawn = Stratified(SPACE, Problem(SPACE, REWARDS["accuracy"], 32).features, seed=0)
+    networks = [SPACE.backbone, *(SPACE.decode(genotype) for _ in range(count) if (genotype := drawn.ask()))]
     about = machine()
     task = ProxyTask(load_data("mnist5k", image_size=32), Recipe(), SPACE.backbone)
     task.time_step(SPACE.backbone)  # to warm up
@@ -78,6 +101,8 @@ def main() -> None:
     with busy_neighbour():
         beside = measure(task, networks, n)
     pairs = list(zip(alone, beside, strict=True))
+    ranked = [[row["S"]["median"] for row in rows[1:]] for rows in (alone, beside)]
+    tau = float(kendalltau(*ranked).statistic) if count > 1 else None
     result = {
         "benchmark": "step_time",
         "machine": about,
@@ -86,6 +111,10 @@ def main() -> None:
         "n": n,
         "alone": alone,
         "beside_a_busy_process": beside,
+        "summary": {"alone": summary(alone), "beside_a_busy_process": summary(beside)},
+        "tau": float(
+            kendalltau(*zip(*((a["S"]["median"], b["S"]["median"]) for a, b in pairs[1:]), strict=True)).statistic
+        ),
         "moved": {
             "S": spread([b["S"]["median"] / a["S"]["median"] for a, b in pairs], 3),
             "step_ms": spread([b["step_ms"]["median"] / a["step_ms"]["median"] for a, b in pairs], 3),
