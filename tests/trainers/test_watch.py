@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -218,3 +220,56 @@ def test_one_that_others_do_not_make_room_for_says_so(watched: Callable[..., Non
     (note,) = {record.timing_note for record in task()(SMALL, 0)}
     assert note == "step_time: others trained on the GPU meanwhile: they did not pause in time"
     stubborn.close()
+
+
+TRAINS = """
+import sys, time
+from pathlib import Path
+
+import torch
+
+torch.set_num_threads(1)
+import trainers.step_timer
+from tests_watch import SMALL, Lane, Watch, task
+from trainers.train import TrainingStep
+
+lane, log = Lane(Path(sys.argv[1]), patience_s=60.0), open(sys.argv[2], "w", buffering=1)
+trainers.step_timer.watch_of = lambda device: Watch(lane)
+take = TrainingStep.__call__
+
+
+def noted(*given):
+    begun = time.monotonic()
+    loss = take(*given)
+    log.write(f"{'timed' if lane._alone else 'trained'} {begun} {time.monotonic()}\\n")
+    return loss
+
+
+TrainingStep.__call__ = noted
+candidate = task(latency_batch=1)
+for seed in range(4):
+    (note,) = {m.timing_note for m in candidate(SMALL, seed)}
+    assert note is None, note
+"""
+
+
+def test_trainings_of_two_processes_are_each_timed_alone(tmp_path: Path) -> None:
+    (tmp_path / "tests_watch.py").write_text(Path(__file__).read_text())
+    names = ["a", "b"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
+    started = [
+        subprocess.Popen([sys.executable, "-c", TRAINS, str(tmp_path / "lane"), str(tmp_path / name)], env=environment)
+        for name in names
+    ]
+    assert [process.wait(120) for process in started] == [0, 0]
+    spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for name in names:
+        for line in (tmp_path / name).read_text().splitlines():
+            kind, begun, over = line.split()
+            spans.setdefault((name, kind), []).append((float(begun), float(over)))
+    for name, other in (names, names[::-1]):
+        assert len(spans[name, "timed"]) > 40
+        assert len(spans[name, "trained"]) > 40
+        for kind in ("timed", "trained"):
+            together = [(a, b) for a in spans[name, "timed"] for b in spans[other, kind] if a[0] < b[1] and b[0] < a[1]]
+            assert together == []
