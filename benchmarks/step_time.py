@@ -112,9 +112,7 @@ def main() -> None:
         "alone": alone,
         "beside_a_busy_process": beside,
         "summary": {"alone": summary(alone), "beside_a_busy_process": summary(beside)},
-        "tau": float(
-            kendalltau(*zip(*((a["S"]["median"], b["S"]["median"]) for a, b in pairs[1:]), strict=True)).statistic
-        ),
+        "tau": tau,
         "moved": {
             "S": spread([b["S"]["median"] / a["S"]["median"] for a, b in pairs], 3),
             "step_ms": spread([b["step_ms"]["median"] / a["step_ms"]["median"] for a, b in pairs], 3),
