@@ -15,6 +15,8 @@ import pytest
 
 from nas.conduct import _print_outcome
 from nas.controllers import CONTROLLERS
+from nas.forecast import Work
+from nas.forecasting import Forecasts
 from nas.front import Front
 from nas.leaders import CONFIRMATIONS
 from nas.problem import OBJECTIVES, REFERENCE_COST, Problem
@@ -253,7 +255,8 @@ def test_the_hypervolume_grows_and_is_the_fronts(make: Make, problem: Problem, t
 def test_gains_are_shares_of_what_lies_before_the_reference(problem: Problem) -> None:
     both = replace(problem, objectives=OBJECTIVES)
     anchor = problem.anchor
-    assert both.gains(Measurement(accuracy=0.7, step_time=1.0, **anchor._asdict())) == (0.7, 0.5, 0.5, 0.5, 0.5)
+    as_the_anchor = Measurement(accuracy=0.7, step_time=1.0, latency=1.0, peak_memory=1.0, **anchor._asdict())
+    assert both.gains(as_the_anchor) == (0.7, *[0.5] * (len(OBJECTIVES) - 1))
     assert both.gains(Measurement(accuracy=0.7, step_time=1.0)) is None
     costly = Measurement(accuracy=1.0, step_time=REFERENCE_COST, params=3 * anchor.params)
     assert problem.gains(costly) == (1.0, 0.0, -0.5)
@@ -341,7 +344,9 @@ def test_a_controller_that_repeats_itself_is_not_asked_on_while_leaders_are_conf
 def told_at_the_end(session: SearchSession) -> dict[str, Any]:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        _print_outcome(session, Format.json, 0.0)
+        _print_outcome(
+            session, Forecasts(session, Work(candidates=1), at_start=None, say=lambda _: None), Format.json, 0.0, None
+        )
     return dict(json.loads(out.getvalue()))
 
 
