@@ -199,6 +199,11 @@ class ProxyTask:
             raise ValueError("step times are expected by a calibration; there is none yet: set one (`calibrate`)")
         return self.calibration(architecture, num_classes=len(self.data.class_names), in_channels=self.data.in_channels)
 
+    @property
+    def epochs(self) -> int:
+        """How many measurements it gives of an architecture."""
+        return self.recipe.epochs
+
     def zero_cost(self, architecture: Architecture, *, names: Sequence[str] = ("snip", "synflow")) -> dict[str, float]:
         """Scores of the untrained network, logarithms of which more is better: `snip` and `synflow`.
 

@@ -34,7 +34,7 @@ from results.trial import Measurement, Trial
 from search_spaces import Architecture, Genotype
 
 EPOCHS = 9
-NINE = EarlyStopping(epochs=EPOCHS)
+NINE = EarlyStopping(epochs=EPOCHS, stop_by="accuracy")
 TWO = Workers(2)
 
 Curve = Callable[[Architecture, int], Measurement]
