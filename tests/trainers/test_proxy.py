@@ -177,6 +177,7 @@ def test_with_one_thread_the_steps_of_the_training_are_timed(monkeypatch: pytest
         return call(step)
 
     monkeypatch.setattr(RandomStep, "__call__", noted)
+    monkeypatch.setattr("trainers.proxy.PRECISION", 10.0)  # five pairs will do
     task = ProxyTask(made(train=4_000), replace(QUICK, epochs=1), SMALL, device="cpu")
     alone = list(task(LARGE, 5))
     assert set(taken) == {str(SMALL)}, "nothing but the anchor's steps is computed for it"
