@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nas import options
 from nas.show import Format, print_json, print_rows
 
 
@@ -23,7 +24,7 @@ def correct(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to keep it.")] = Path(
         "correction.json"
     ),
-    format: Annotated[Format, typer.Option("--format", help="How to print on stdout.")] = Format.table,
+    format: options.FormatOption = Format.table,
 ) -> None:
     """Fit a correction of brief trainings to longer ones, and say whether it ranks held-out networks better."""
     from results.correction import Correction, read_trainings

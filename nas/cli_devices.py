@@ -7,26 +7,25 @@ from typing import Annotated, Any
 
 import typer
 
+from nas import options
 from nas.show import Format, print_json, print_rows
 
-_Space = typer.Option(help="small, efficientnetv2-s, efficientnet-b4, or path/to/file.py:object.")
-_ImageSize = typer.Option(min=1, help="Side of the pictures, in pixels. Default: 32 in the small space, else 128.")
 _TimeLimit = typer.Option(min=1, help="Seconds after which no network is begun; blocks not timed are judged by others.")
 _Check = typer.Option(min=0, help="Networks to draw and time whole afterwards, to tell how far off it is.")
 _Export = typer.Option(help="Write the table here: FILE.csv (and FILE-networks.csv of those checked) or FILE.json.")
 
 
 def calibrate(
-    space: Annotated[str, _Space] = "small",
-    image_size: Annotated[int | None, _ImageSize] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in a training step.")] = 128,
+    space: Annotated[str, options.Space] = "small",
+    image_size: Annotated[int | None, options.ImageSize] = None,
+    batch_size: Annotated[int, options.BatchSize] = 128,
     num_classes: Annotated[int, typer.Option(min=1, help="Width of the classifiers.")] = 10,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of a picture: 1 for grey, 3 for colour.")] = 3,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, options.Device] = "auto",
     time_limit: Annotated[float, _TimeLimit] = 100.0,
     check: Annotated[int, _Check] = 0,
     export: Annotated[Path | None, _Export] = None,
-    format: Annotated[Format, typer.Option("--format", help="How to print on stdout.")] = Format.table,
+    format: options.FormatOption = Format.table,
 ) -> None:
     """Time the blocks of a space on this device, so that step times are known before training.
 

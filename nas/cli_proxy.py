@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nas import options
 from nas.show import Format, print_json, print_rows, print_table
 
 proxy = typer.Typer(
@@ -21,7 +22,6 @@ _Seeds = typer.Option(min=1, help="Trainings of each network by the proxy; two t
 _ReferenceSeeds = typer.Option(min=1, help="Trainings of each network by the reference, which are averaged.")
 _Cheaper = typer.Option(help="Cheaper proxies to try: of image, epochs, data, width, or none.")
 _Threshold = typer.Option(help="The least Kendall tau of accuracies that a cheaper proxy must keep.")
-_Workers = typer.Option(min=1, help="Networks at a time. Default: one a GPU, else one a core. 1 runs without Ray.")
 _Out = typer.Option("--out", "-o", help="Folder of the audit; one that was interrupted is gone on with.")
 
 
@@ -39,22 +39,22 @@ def audit(
     reference_seeds: Annotated[int, _ReferenceSeeds] = 1,
     cheaper: Annotated[str, _Cheaper] = "image,epochs,data,width",
     threshold: Annotated[float, _Threshold] = 0.5,
-    space: Annotated[str, typer.Option(help="As of `nas search`.")] = "small",
-    data: Annotated[str, typer.Option(help="As of `nas search`.")] = "mnist5k",
-    image_size: Annotated[int | None, typer.Option(min=1, help="As of `nas search`.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="As of `nas search`: the proxy's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="As of `nas search`.")] = None,
-    augment: Annotated[str, typer.Option(help="As of `nas search`.")] = "none",
-    minival: Annotated[int | None, typer.Option(min=1, help="As of `nas search`.")] = None,
-    train_share: Annotated[float, typer.Option(help="As of `nas search`.")] = 1.0,
-    width: Annotated[float, typer.Option(help="As of `nas search`.")] = 1.0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    space: Annotated[str, options.Space] = "small",
+    data: Annotated[str, options.DataOption] = "mnist5k",
+    image_size: Annotated[int | None, options.ImageSize] = None,
+    epochs: Annotated[int | None, options.Epochs] = None,
+    batch_size: Annotated[int | None, options.BatchSize] = None,
+    augment: Annotated[str, options.Augment] = "none",
+    minival: Annotated[int | None, options.Minival] = None,
+    train_share: Annotated[float, options.TrainShare] = 1.0,
+    width: Annotated[float, options.Width] = 1.0,
+    device: Annotated[str, options.Device] = "auto",
     seed: Annotated[int, typer.Option(help="Of the networks drawn and of their training.")] = 0,
-    workers: Annotated[int | None, _Workers] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="GPUs of each worker, such as 0.25.")] = None,
-    trial_timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds that one training may take.")] = None,
-    format: Annotated[Format, typer.Option("--format", help="How to print on stdout.")] = Format.table,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    workers: options.WorkersOption = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    trial_timeout: options.Timeout = None,
+    format: options.FormatOption = Format.table,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say whether the proxy ranks networks as a longer training does, and which cheaper proxy still would.
 

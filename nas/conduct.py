@@ -249,7 +249,7 @@ def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> 
     if outcome["best"] is not None:
         print("best:")
         for name, value in outcome["best"].items():
-            print(f"  {name:<12} {value:,.4f}" if isinstance(value, float) else f"  {name:<12} {value}")
+            print(f"  {name:<18}{value:,.4f}" if isinstance(value, float) else f"  {name:<18}{value}")
     if (saved := outcome["early_stopping"]) is not None:
         took = "" if saved["saved_s"] is None else f", some {duration(saved['saved_s'])} of training saved"
         print(
