@@ -1,13 +1,17 @@
-"""How many candidates an hour are evaluated, against a reference loop, and what each lever gives.
+"""How many candidates an hour are evaluated, against a reference loop, without and with early stopping.
 
-The networks are EfficientNetV2-B0 and eight drawn once from the small space. Both loops train the same networks on the
+The networks are EfficientNetV2-B0 and some drawn once from the small space. Both loops train the same networks on the
 same pictures, as many epochs, at the same batch size, on Ray Tune's workers of one thread that are used again (or, with
 `--no-ray`, one after the other in this process): the reference as `reference_loop.py` has it; ours as `nas search`
-does, the timing of the step included. They take turns, and each pair gives a ratio. Early stopping is Ray Tune's ASHA
-on the accuracies after each epoch, as in `nas search --scheduler asha`.
+does, the timing of the step included. They take turns, and each pair gives a ratio.
+
+With early stopping, networks come in an order drawn anew for each pass, and Ray Tune's ASHA compares their rewards, as
+`nas search --scheduler asha` does. Which network comes first decides much among so few, so the passes that were not
+stopped are also stopped by simulation, in many orders: at the rungs of ASHA, with the rewards and seconds that were
+measured there.
 
 Prints one JSON object: seconds and final accuracies of each network by either loop, the ratios of the whole (median,
-least, greatest), with early stopping too.
+least, greatest), with early stopping too, and what it cost of the best reward.
 
     python benchmarks/candidates_per_hour.py --data ../shared/data/cifar10_jpeg95_train.parquet > candidates.json
 """
@@ -19,9 +23,10 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -29,11 +34,17 @@ import torch
 from machine import machine, parser, spread
 from reference_loop import Encoded, ReferenceTask
 
+from nas.reward import training_aware
+from nas.search import EarlyStopping
+from results.trial import Measurement
 from search_spaces import PUBLISHED, SPACES, Architecture
 from trainers.augmentation import Augmentation
 from trainers.data import Data, load_data
 from trainers.proxy import ProxyTask
 from trainers.recipe import Recipe
+
+ORDERS = 1000
+"""That candidates come in, in the simulation."""
 
 
 def networks(count: int) -> dict[str, str]:
@@ -69,13 +80,32 @@ def encoded(path: Path, data: Data) -> Encoded:
     )
 
 
-def accuracies(task: Any, architecture: str) -> Iterator[float]:
-    for given in task(Architecture.parse(architecture), 0):
-        yield given if isinstance(given, float) else given.accuracy
+class Told(NamedTuple):
+    """What is told of a network at some point of its training."""
+
+    epoch: float
+    accuracy: float
+    reward: float | None
 
 
-def on_tune(task: Any, texts: list[str], workers: int, *, epochs: int, asha: bool) -> dict[str, dict[str, Any]]:
-    """Every network evaluated on Ray Tune; by its text, the seconds it took in its worker and its accuracies."""
+def told(task: Any, architecture: str) -> Iterator[Told]:
+    for epoch, given in enumerate(task(Architecture.parse(architecture), 0), 1):
+        if isinstance(given, Measurement):
+            assert given.epoch is not None
+            assert given.step_time is not None
+            assert given.params is not None
+            accuracy = max(given.accuracy, 1e-9)
+            yield Told(given.epoch, given.accuracy, training_aware(accuracy, given.step_time, given.params))
+        else:
+            yield Told(epoch, given, None)
+
+
+Found = dict[str, dict[str, Any]]
+"""By a network's text: `seconds`, `epochs`, `accuracy`, and its `curve`, (epoch, seconds, reward) each."""
+
+
+def on_tune(task: Any, texts: Sequence[str], workers: int, *, epochs: int, asha: EarlyStopping | None = None) -> Found:
+    """Every network evaluated on Ray Tune."""
     import ray
     from ray import tune
     from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
@@ -87,46 +117,84 @@ def on_tune(task: Any, texts: list[str], workers: int, *, epochs: int, asha: boo
             self.reset_config(config)
 
         def reset_config(self, config: dict[str, Any]) -> bool:
-            self.begun, self.text = time.perf_counter(), config["text"]
-            self.curve = accuracies(self.task, self.text)
-            self.epochs = 0
+            self.begun, self.text, self.curve = time.perf_counter(), config["text"], []
+            self.coming = told(self.task, self.text)
             return True
 
         def step(self) -> dict[str, Any]:
-            found = next(self.curve)
-            self.epochs += 1
-            done = self.epochs == epochs
+            found = next(self.coming)
             taken = time.perf_counter() - self.begun
-            return {"accuracy": found, "epochs": self.epochs, "text": self.text, "seconds": taken, "done": done}
+            self.curve.append((found.epoch, taken, found.reward))
+            result = {"accuracy": found.accuracy, "reward": found.reward, "epochs": found.epoch, "text": self.text}
+            return {**result, "seconds": taken, "curve": tuple(self.curve), "done": found.epoch == epochs}
 
     scheduler: Any = FIFOScheduler()
-    if asha:
+    if asha is not None:
         scheduler = AsyncHyperBandScheduler(
-            time_attr="epochs", metric="accuracy", mode="max", max_t=epochs, grace_period=1, reduction_factor=3
+            time_attr="epochs",
+            metric="reward",
+            mode="max",
+            max_t=epochs,
+            grace_period=asha.grace_epochs,
+            reduction_factor=asha.reduction_factor,
         )
-    results = tune.run(
-        tune.with_parameters(Candidate, sent=(ray.put(task),)),
-        config={"text": tune.grid_search(texts)},
-        max_concurrent_trials=workers,
-        resources_per_trial={"cpu": 1},
-        reuse_actors=True,
-        scheduler=scheduler,
-        verbose=0,
-    )
-    found = {}
-    for trial in results.trials:
-        last = trial.last_result
-        found[last["text"]] = {k: last[k] for k in ("seconds", "accuracy", "epochs")}
-    return found
+    with redirect_stdout(sys.stderr):  # Tune's own account
+        results = tune.run(
+            tune.with_parameters(Candidate, sent=(ray.put(task),)),
+            config={"text": tune.grid_search(list(texts))},
+            max_concurrent_trials=workers,
+            resources_per_trial={"cpu": 1},
+            reuse_actors=True,
+            scheduler=scheduler,
+            verbose=0,
+        )
+    kept = ("seconds", "accuracy", "epochs", "curve")
+    return {trial.last_result["text"]: {k: trial.last_result[k] for k in kept} for trial in results.trials}
 
 
-def in_turn(task: Any, texts: list[str]) -> dict[str, dict[str, Any]]:
+def in_turn(task: Any, texts: Sequence[str]) -> Found:
     found = {}
     for text in texts:
-        begun = time.perf_counter()
-        curve = list(accuracies(task, text))
-        found[text] = {"seconds": time.perf_counter() - begun, "accuracy": curve[-1], "epochs": len(curve)}
+        begun, curve, accuracy = time.perf_counter(), [], 0.0
+        for one in told(task, text):
+            curve.append((one.epoch, time.perf_counter() - begun, one.reward))
+            accuracy = one.accuracy
+        found[text] = {"seconds": curve[-1][1], "accuracy": accuracy, "epochs": curve[-1][0], "curve": curve}
     return found
+
+
+def stopped_in_turn(found: Found, order: Sequence[str], asha: EarlyStopping) -> tuple[float, float]:
+    """Seconds of networks that come in this order and are stopped as ASHA does, and the best reward at an end."""
+    rungs: dict[float, list[float]] = {rung: [] for rung in asha.rungs}
+    seconds, best = 0.0, -np.inf
+    for text in order:
+        for epoch, taken, reward in found[text]["curve"]:
+            spent, stopped = taken, False
+            if (others := rungs.get(epoch)) is not None:
+                stopped = bool(others) and reward < np.percentile(others, 100 * (1 - 1 / asha.reduction_factor))
+                others.append(reward)
+            if stopped:
+                break
+        seconds += spent
+        best = best if stopped else max(best, reward)
+    return seconds, best
+
+
+def simulated(found: Found, asha: EarlyStopping, rng: np.random.Generator) -> dict[str, Any]:
+    """Over many orders: the seconds left, relative to all, and how often and by how much the best reward is missed."""
+    texts, whole = list(found), sum(row["seconds"] for row in found.values())
+    best = max(row["curve"][-1][2] for row in found.values())
+    outcomes = [stopped_in_turn(found, rng.permutation(texts).tolist(), asha) for _ in range(ORDERS)]
+    return {
+        "rungs": asha.rungs,
+        "seconds_share": spread([seconds / whole for seconds, _ in outcomes]),
+        "best_kept": float(np.mean([reward >= best for _, reward in outcomes])),
+        "reward_share": float(np.mean([reward / best for _, reward in outcomes])),
+    }
+
+
+def total(found: Found) -> float:
+    return float(sum(row["seconds"] for row in found.values()))
 
 
 def main() -> None:
@@ -137,12 +205,16 @@ def main() -> None:
     options.add_argument("--minival", type=int, default=2_000)
     options.add_argument("--epochs", type=int, default=2)
     options.add_argument("--networks", type=int, default=8, help="drawn from the small space")
+    options.add_argument("--grace-epochs", type=float, default=0.25)
+    options.add_argument("--reduction-factor", type=float, default=3.0)
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--no-ray", action="store_true", help="in this process, one network after the other")
+    options.add_argument("--no-reference", action="store_true", help="early stopping alone")
     arguments = options.parse_args()
     if arguments.quick:
         arguments.pictures, arguments.minival, arguments.networks, arguments.n = 500, 100, 1, 1
-    texts = networks(arguments.networks)
+    labels = networks(arguments.networks)
+    texts = list(labels.values())
     about = machine()
     os.environ["OMP_NUM_THREADS"] = "1"
     if not torch.cuda.is_available():
@@ -151,38 +223,67 @@ def main() -> None:
         import ray
 
         ray.init(num_cpus=arguments.workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    asha = EarlyStopping(arguments.grace_epochs, arguments.reduction_factor, epochs=arguments.epochs)
+    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = subset(arguments.data, arguments.pictures, arguments.minival, Path(folder))
         data = load_data(str(path), image_size=arguments.image_size, minival=arguments.minival)
         recipe = Recipe(epochs=arguments.epochs, augmentation=Augmentation.parse("crop,flip"))
-        ours = ProxyTask(data, recipe, SPACES["small"].backbone)
+        ours, stoppable = (ProxyTask(data, recipe, SPACES["small"].backbone) for _ in range(2))
+        stoppable.measure_at = asha.rungs
         reference = ReferenceTask(encoded(path, data), recipe)
-        passes: dict[str, list[dict[str, Any]]] = {"reference": [], "ours": [], "ours, early stopping": []}
+
+        def evaluated(task: Any, order: Sequence[str] = texts, asha: EarlyStopping | None = None) -> Found:
+            if arguments.no_ray:
+                return in_turn(task, order)
+            return on_tune(task, order, arguments.workers, epochs=arguments.epochs, asha=asha)
+
+        ways: dict[str, Callable[[], Found]] = {
+            "reference": lambda: evaluated(reference),
+            "ours": lambda: evaluated(ours),
+            "ours, early stopping": lambda: evaluated(stoppable, rng.permutation(texts).tolist(), asha),
+        }
+        if arguments.no_reference:
+            del ways["reference"], ways["ours"]
+        if arguments.no_ray:
+            del ways["ours, early stopping"]
+        passes: dict[str, list[Found]] = {name: [] for name in ways}
         for _ in range(arguments.n):
-            for name, task in (("reference", reference), ("ours", ours), ("ours, early stopping", ours)):
-                asha = name.endswith("stopping")
-                if arguments.no_ray and asha:
-                    continue
-                found = (
-                    in_turn(task, list(texts.values()))
-                    if arguments.no_ray
-                    else on_tune(task, list(texts.values()), arguments.workers, epochs=arguments.epochs, asha=asha)
-                )
-                passes[name].append({label: found[text] for label, text in texts.items()})
-                whole = sum(row["seconds"] for row in passes[name][-1].values())
-                print(f"{name}: {whole:.1f} s of workers", file=sys.stderr, flush=True)
-    wholes = {name: [sum(row["seconds"] for row in one.values()) for one in runs] for name, runs in passes.items()}
+            for name, way in ways.items():
+                passes[name].append(way())
+                print(f"{name}: {total(passes[name][-1]):.1f} s of workers", file=sys.stderr, flush=True)
+        whole = evaluated(stoppable)  # measured at the rungs, and none stopped
+    stopping = simulated(whole, asha, rng)
+    best = max(row["curve"][-1][2] for row in whole.values())
+    seconds = {name: [total(one) for one in runs] for name, runs in passes.items()}
+    ratios = {
+        name: spread([a / b for a, b in zip(seconds["reference"], values, strict=True)])
+        for name, values in seconds.items()
+        if name != "reference" and "reference" in seconds
+    }
+    if "reference" in seconds:
+        share = stopping["seconds_share"]["median"] * total(whole)
+        ratios["ours, early stopping simulated"] = spread([a / share for a in seconds["reference"]])
     result = {
         "benchmark": "candidates_per_hour",
         "machine": about,
         "settings": vars(arguments),
-        "worker_seconds": {name: spread(values, 2) for name, values in wholes.items() if values},
-        "times_as_many": {
-            name: spread([a / b for a, b in zip(wholes["reference"], values, strict=True)])
-            for name, values in wholes.items()
-            if values and name != "reference"
+        "worker_seconds": {
+            **{name: spread(values, 2) for name, values in seconds.items()},
+            "ours, measured at the rungs": total(whole),
         },
-        "by_network": passes,
+        "times_as_many": ratios,
+        "early_stopping": {
+            **stopping,
+            "best_reward_of_passes": [
+                max(row["curve"][-1][2] for row in one.values() if row["epochs"] == arguments.epochs) / best
+                for one in passes.get("ours, early stopping", [])
+            ],
+        },
+        "by_network": {
+            name: [{label: one[text] for label, text in labels.items()} for one in runs]
+            for name, runs in {**passes, "ours, measured at the rungs": [whole]}.items()
+        },
     }
     print(json.dumps(result, indent=1))
 

@@ -33,10 +33,10 @@ from unittest import mock
 import torch
 from candidates_per_hour import encoded, networks, subset
 from machine import machine, parser, spread
-from reference_loop import ReferenceTask
+from reference_loop import ReferenceTask, torchs_own_convolutions
 
 from search_spaces import SPACES, Architecture
-from trainers import convolution, train
+from trainers import train
 from trainers.augmentation import Augmentation
 from trainers.data import load_data
 from trainers.proxy import ProxyTask
@@ -59,7 +59,7 @@ def levers(count: int) -> Iterator[None]:
 
             stack.enter_context(mock.patch.object(train.torch.optim, "SGD", usual))
         if count < 3:
-            stack.enter_context(mock.patch.object(convolution, "is_faster", return_value=False))
+            stack.enter_context(torchs_own_convolutions())
         kept = count >= 4
         libc.mallopt(_MMAP_THRESHOLD, 2**30 if kept else 2**25)  # 32 and 64 MiB are what glibc settles at
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1 if kept else 2**26)

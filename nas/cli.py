@@ -93,7 +93,7 @@ def search(
     address: options.Address = None,
     trial_timeout: options.Timeout = None,
     scheduler: Annotated[str, options.Scheduler] = "none",
-    grace_epochs: Annotated[int, options.GraceEpochs] = 1,
+    grace_epochs: Annotated[float, options.GraceEpochs] = 1,
     reduction_factor: Annotated[float, options.ReductionFactor] = 3.0,
     stop_by: Annotated[str, options.StopBy] = "reward",
     out: Annotated[
@@ -177,7 +177,7 @@ def resume(
     address: options.Address = None,
     trial_timeout: options.Timeout = None,
     scheduler: Annotated[str | None, options.Scheduler] = None,
-    grace_epochs: Annotated[int | None, options.GraceEpochs] = None,
+    grace_epochs: Annotated[float | None, options.GraceEpochs] = None,
     reduction_factor: Annotated[float | None, options.ReductionFactor] = None,
     stop_by: Annotated[str | None, options.StopBy] = None,
     data: Annotated[str | None, typer.Option(help="Where the same pictures are now, if they were moved.")] = None,

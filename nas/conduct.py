@@ -67,6 +67,8 @@ def conduct(
         session = make_session(search, store, settings, fork=fork)
         asked = settings.stopping(search.epochs)
         stopping = asked if asked is not None and asked.can_stop else None
+        if stopping is not None and hasattr(search.evaluate, "measure_at"):
+            search.evaluate.measure_at = stopping.rungs
         for line in [] if quiet else _opening_lines(search, store, settings, workers):
             say(line)
         forecasts = _forecasts(search, session, settings, workers, lambda text: None if quiet else say(text))
@@ -94,9 +96,12 @@ def conduct(
         say(line)
     _print_outcome(session, forecasts, format, search.identity["random_arm"], search.epochs)
     if stopping is not None and not quiet:
-        longest = max((len(t.curve) for t in store.trials.values() if t.state == "complete"), default=math.inf)
+        complete = [t for t in store.trials.values() if t.state == "complete"]
+        longest = max((t.epochs for t in complete), default=math.inf)
         if longest <= stopping.grace_epochs:
-            say(f"--scheduler asha could stop nothing: {_too_short(int(longest), stopping)}")
+            say(f"--scheduler asha could stop nothing: {_too_short(longest, stopping)}")
+        elif complete and max(len(t.curve) for t in complete) == 1:
+            say("--scheduler asha could stop nothing: a candidate is measured once, at its end")
     return _closing_lines(session, resume, say, quiet)
 
 
@@ -149,10 +154,10 @@ def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], Non
     return 0
 
 
-def _too_short(epochs: int, stopping: EarlyStopping) -> str:
+def _too_short(epochs: float, stopping: EarlyStopping) -> str:
     return (
-        f"a candidate is measured {epochs} time{'s' * (epochs != 1)} and may be stopped after {stopping.grace_epochs} "
-        f"(--grace-epochs) or more, while it still has epochs to train"
+        f"a candidate is trained for {epochs:g} epoch{'s' * (epochs != 1)} and may be stopped after "
+        f"{stopping.grace_epochs:g} (--grace-epochs) or more, while it still has epochs to train"
     )
 
 
@@ -253,8 +258,8 @@ def _print_for_people(outcome: Mapping[str, Any], objectives: Sequence[str]) -> 
     if (saved := outcome["early_stopping"]) is not None:
         took = "" if saved["saved_s"] is None else f", some {duration(saved['saved_s'])} of training saved"
         print(
-            f"candidates stopped early: {saved['stopped']} of {outcome['trials']}; {saved['epochs']:,} epochs trained "
-            f"of {saved['epochs_without']:,}{took}"
+            f"candidates stopped early: {saved['stopped']} of {outcome['trials']}; {saved['epochs']:,.5g} epochs "
+            f"trained of {saved['epochs_without']:,.5g}{took}"
         )
     if outcome["confirmed"]:
         print("leaders trained again, by their mean reward (fresh: without the training they were chosen by):")

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import nas.ray_settings  # noqa: F401 - before Ray
 
 # isort: split
-from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from nas.search import EarlyStopping
@@ -41,21 +40,18 @@ class SessionScheduler(FIFOScheduler):  # type: ignore[misc]
         self._session, self._stopping = session, stopping
         self._trials = session.store.trials  # kept up to date by the store
         self._asha = AsyncHyperBandScheduler(
-            time_attr=TRAINING_ITERATION,
+            time_attr=_EPOCH,
             metric=_SCORE,
             mode="max",
             max_t=stopping.epochs or UNBOUNDED,
             grace_period=stopping.grace_epochs,
             reduction_factor=stopping.reduction_factor,
         )
-        epochs: dict[int, int] = {}
         for event in session.store.events():
             if event["event"] in ("asked", "attempted"):
-                epochs[event["number"]] = 0
                 self._begin(event["number"])
             elif event["event"] == "measured":
-                epochs[event["number"]] += 1
-                self._decide(event["number"], epochs[event["number"]], Measurement(**event["measurement"]))
+                self._decide(event["number"], Measurement(**event["measurement"]))
 
     @property
     def rungs(self) -> dict[float, dict[int, float]]:
@@ -68,11 +64,11 @@ class SessionScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether a candidate goes on; what is no measurement decides nothing."""
-        if not isinstance(result["outcome"], Measurement):
+        measurement = result["outcome"]
+        if not isinstance(measurement, Measurement):
             return _GO_ON
-        epoch = result[TRAINING_ITERATION]  # counted by Tune: its steps are measurements
-        decision = self._decide(trial.config["number"], epoch, result["outcome"])
-        if decision == TrialScheduler.STOP and epoch >= self._most_epochs():
+        decision = self._decide(trial.config["number"], measurement)
+        if decision == TrialScheduler.STOP and (measurement.epoch or 0) >= self._most_epochs():
             return _GO_ON  # its next step says that it is complete
         return decision
 
@@ -81,20 +77,21 @@ class SessionScheduler(FIFOScheduler):  # type: ignore[misc]
             recorded.pop(number, None)
         self._asha.on_trial_add(None, _Known(number))
 
-    def _decide(self, number: int, epoch: int, measurement: Measurement) -> str:
+    def _decide(self, number: int, measurement: Measurement) -> str:
         if self._trials[number].replicate:
             return _GO_ON
         by_reward = self._stopping.stop_by == "reward"
         score = self._session.reward_so_far(number, measurement) if by_reward else measurement.accuracy
         if score is None:  # it has no reward, which its end will say
             return _GO_ON
-        return str(self._asha.on_trial_result(None, _Known(number), {TRAINING_ITERATION: epoch, _SCORE: score}))
+        return str(self._asha.on_trial_result(None, _Known(number), {_EPOCH: measurement.epoch, _SCORE: score}))
 
     def _most_epochs(self) -> float:
         """For how long a candidate is trained, as the evaluator says or as the complete ones were."""
         if self._stopping.epochs is not None:
             return self._stopping.epochs
-        return max((len(t.curve) for t in self._trials.values() if t.state == "complete"), default=float("inf"))
+        complete = (t.epochs for t in self._trials.values() if t.state == "complete")
+        return max(complete, default=float("inf"))
 
 
 class _Known(NamedTuple):
@@ -103,5 +100,5 @@ class _Known(NamedTuple):
     trial_id: int
 
 
-_SCORE = "score"
+_EPOCH, _SCORE = "epoch", "score"
 _GO_ON = str(TrialScheduler.CONTINUE)

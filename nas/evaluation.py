@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from nas.problem import Problem
@@ -14,7 +14,9 @@ from search_spaces import Architecture
 from trainers.over_limit import OverLimit
 
 Evaluate = Callable[[Architecture, int], Iterator[Measurement] | Measurement]
-"""(architecture, seed) -> one measurement an epoch, the last of them final; or a single measurement."""
+"""(architecture, seed) -> one measurement an epoch, the last of them final; or a single measurement.
+
+More than one an epoch say where they stand by `epoch`, such as 0.25."""
 
 
 def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Generator[Measurement | Failure, None, None]:
@@ -27,22 +29,28 @@ def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Generator[M
         result = evaluate(Architecture.parse(architecture), seed)
         if not isinstance(result, Measurement | Iterable):
             raise TypeError(f"an evaluator must give Measurements; got {type(result).__name__}")
+        before = 0.0
         for given in (result,) if isinstance(result, Measurement) else result:
             if not isinstance(given, Measurement):
                 raise TypeError(f"an evaluator must give Measurements; got {type(given).__name__}")
-            measurement = _plain(given)
+            measurement = _plain(given if given.epoch is not None else replace(given, epoch=before + 1))
             if bad := [f"{k} is {v}" for k, v in _numbers_in(measurement) if not math.isfinite(v)]:
                 yield Failure("diverged", bad[0])
                 return
             if not 0 <= measurement.accuracy <= 1:
                 raise ValueError(f"an accuracy must be a fraction, from 0 to 1; got {measurement.accuracy:g}")
+            assert measurement.epoch is not None
+            if measurement.epoch <= before:
+                raise ValueError(f"the epoch of a measurement must be above that before, {before:g}; got "
+                                 f"{measurement.epoch:g}: leave it out, and they are counted")  # fmt: skip
+            before = measurement.epoch
             yield measurement
     except Exception as error:  # noqa: BLE001 - a candidate may fail in any way; the failure is recorded
         yield failure_of(error)
 
 
 def epochs_of(evaluate: Evaluate) -> int | None:
-    """How many measurements an evaluator gives of a candidate, by its attribute `epochs`; None where it has none.
+    """For how many epochs an evaluator trains a candidate, by its attribute `epochs`; None where it has none.
 
     Raises:
         ValueError: the attribute is no whole number of at least 1.
@@ -50,8 +58,8 @@ def epochs_of(evaluate: Evaluate) -> int | None:
     epochs = getattr(evaluate, "epochs", None)
     if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
         raise ValueError(
-            f"an evaluator's epochs must be a whole number of at least 1, how many measurements it gives of a "
-            f"candidate; got {epochs!r}"
+            f"an evaluator's epochs must be a whole number of at least 1, for how many it trains a candidate; got "
+            f"{epochs!r}"
         )
     return epochs
 

@@ -31,7 +31,7 @@ Timeout = Annotated[
 ]
 Scheduler = typer.Option(help="none, or asha: candidates that are poor for their epochs are stopped early.")
 StopBy = typer.Option(help="For asha: what is poor, by the accuracy or by the reward as it is by then.")
-GraceEpochs = typer.Option(min=1, help="For asha: the least epochs before a candidate may be stopped.")
+GraceEpochs = typer.Option(help="For asha: the least epochs before a candidate may be stopped, such as 0.25.")
 ReductionFactor = typer.Option(
     help="For asha: 3 lets those go on that are among the best third of all trained for so long, and asks again after "
     "3 times the epochs."

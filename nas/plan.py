@@ -97,7 +97,7 @@ def make_plan(search: Search, settings: RunSettings, workers: Workers) -> Plan:
     if not pool:
         raise ValueError("a candidate must be within the limits, and none of many that were drawn is: raise the limits")
     chosen = spread(pool, max(NETWORKS, _side_by_side(workers)))
-    notes = list(_notes(search, workers))
+    notes = list(_notes(search, settings, workers))
     if search.identity["evaluator"] != "proxy":
         timed = _evaluated(search, chosen)
         seconds = [one.seconds for one in timed if one.seconds is not None]
@@ -109,7 +109,7 @@ def make_plan(search: Search, settings: RunSettings, workers: Workers) -> Plan:
         return Plan(tuple(timed), None, (*notes, "no forecast: all candidates that were timed failed"))
     if (steps := _off_calibration(timed)) is not None:
         notes.append(f"steps of those timed are {steps:.0%} off what the calibration expects, in the mean")
-    seconds = _within(settings.trial_timeout_s, seconds)
+    seconds = _shortened(seconds, search, settings)
     made = forecast(seconds, work_of(search, settings, workers), basis=basis, rng=rng, off=off)
     return Plan(tuple(timed), made, tuple(notes))
 
@@ -151,12 +151,15 @@ def at_start(search: Search, settings: RunSettings, workers: Workers, trials: It
         seconds, basis = [one.seconds or 0.0 for one in timed], "from answers of the records"
     else:
         seconds, basis = _by_calibration(search, workers, rng), "by the calibration and the anchor timed alone"
-    seconds = _within(settings.trial_timeout_s, seconds)
+    seconds = _shortened(seconds, search, settings)
     return forecast(seconds, work, basis=basis, rng=rng) if seconds else None
 
 
-def _within(timeout_s: float | None, seconds: Sequence[float]) -> list[float]:
-    return [min(one, timeout_s or math.inf) for one in seconds]
+def _shortened(seconds: Sequence[float], search: Search, settings: RunSettings) -> list[float]:
+    """What whole evaluations come to where they are stopped early, or at a time limit."""
+    stopping = settings.stopping(search.epochs)
+    share = 1.0 if stopping is None else stopping.expected_share
+    return [min(share * one, settings.trial_timeout_s or math.inf) for one in seconds]
 
 
 def _by_calibration(search: Search, workers: Workers, rng: np.random.Generator) -> list[float]:
@@ -177,7 +180,13 @@ def _by_calibration(search: Search, workers: Workers, rng: np.random.Generator) 
     return [timer.scaled(task.expected_step_time(architecture), anchor) for architecture in draw(search.problem, rng)]
 
 
-def _notes(search: Search, workers: Workers) -> Iterable[str]:
+def _notes(search: Search, settings: RunSettings, workers: Workers) -> Iterable[str]:
+    stopping = settings.stopping(search.epochs)
+    if stopping is not None and stopping.expected_share < 1:
+        yield (
+            f"asha is expected to leave {stopping.expected_share:.0%} of the epochs; a controller whose candidates "
+            f"get better has more of them trained on"
+        )
     if search.identity["controller"] not in CONTROLLER_S:
         yield f"what {search.identity['controller']} takes to propose is not known, and not in the forecast"
     if workers.address is not None:

@@ -174,8 +174,8 @@ def trial_line(trial: Trial, epochs: int | None = None) -> str:
         return f"{head}: {trial.state}"
     parts = [f"accuracy {m.accuracy:.4f}"]
     if trial.state == "stopped":
-        trained, whole = len(trial.curve), f" of {epochs}" if epochs else ""
-        parts.insert(0, f"stopped after {trained}{whole} epoch{'s' * ((epochs or trained) != 1)}")
+        whole = f" of {epochs}" if epochs else ""
+        parts.insert(0, f"stopped after {trial.epochs:.4g}{whole} epoch{'s' * ((epochs or trial.epochs) != 1)}")
     if m.step_time is not None:
         parts.append(f"step time {m.step_time:.3f}")
     if m.params is not None:

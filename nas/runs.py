@@ -40,7 +40,7 @@ class RunSettings:
         address: of a Ray cluster.
         trial_timeout_s: the longest that one candidate may take.
         scheduler: who stops poor candidates early: `asha`, or `none`.
-        grace_epochs: the least epochs before one may be stopped.
+        grace_epochs: the least epochs before one may be stopped; a fraction of one, too.
         reduction_factor: of those that were trained for so long, one in how many goes on.
         stop_by: what is compared: the `accuracy`, or the `reward`.
 
@@ -57,7 +57,7 @@ class RunSettings:
     address: str | None = None
     trial_timeout_s: float | None = None
     scheduler: str = "none"
-    grace_epochs: int = 1
+    grace_epochs: float = 1
     reduction_factor: float = 3.0
     stop_by: str = "reward"
 

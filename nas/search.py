@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, pairwise, takewhile
 
 from nas.evaluation import Evaluate, evaluations
 from nas.session import SearchSession
@@ -39,24 +40,25 @@ class EarlyStopping:
     """When candidates are stopped early (asynchronous successive halving, arXiv 1810.05934).
 
     Args:
-        grace_epochs: the least epochs before a candidate may be stopped.
+        grace_epochs: the least epochs before a candidate may be stopped; a fraction of one, too.
         reduction_factor: of those that were trained for so long, one in how many goes on; the next decision comes
             after so many times the epochs.
         stop_by: what is compared: the `accuracy`, or the `reward` that a candidate has as it is.
         epochs: for how long the evaluator trains a candidate; None where it does not say.
 
     Raises:
-        ValueError: grace_epochs is under 1, reduction_factor under `LEAST_REDUCTION` or not finite, stop_by neither.
+        ValueError: grace_epochs is not above 0, reduction_factor under `LEAST_REDUCTION` or not finite, stop_by is
+            neither.
     """
 
-    grace_epochs: int = 1
+    grace_epochs: float = 1
     reduction_factor: float = 3.0
     stop_by: str = "reward"
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.grace_epochs < 1:
-            raise ValueError(f"grace_epochs must be at least 1; got {self.grace_epochs}")
+        if not 0 < self.grace_epochs < math.inf:
+            raise ValueError(f"grace_epochs must be above 0; got {self.grace_epochs}")
         if not LEAST_REDUCTION <= self.reduction_factor < math.inf:
             raise ValueError(
                 f"reduction_factor must be a number of at least {LEAST_REDUCTION}; got {self.reduction_factor}"
@@ -69,16 +71,34 @@ class EarlyStopping:
         """Whether there is anything left to save when the first decision comes."""
         return self.epochs is None or self.grace_epochs < self.epochs
 
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """After how many epochs candidates are compared, as far as that is before the end, and no further than 100."""
+        end = min(self.epochs or FURTHEST, FURTHEST)
+        places = (float(self.grace_epochs) * self.reduction_factor**k for k in count())  # as Ray Tune computes them
+        return tuple(takewhile(lambda place: place < end, places))
+
+    @property
+    def expected_share(self) -> float:
+        """Of its epochs, what a candidate is trained for in the mean if one in `reduction_factor` goes on each time."""
+        if self.epochs is None or not self.can_stop:
+            return 1.0
+        bounds = (0.0, *self.rungs, float(self.epochs))
+        parts = (b - a for a, b in pairwise(bounds))
+        return sum(part / self.reduction_factor**k for k, part in enumerate(parts)) / self.epochs
+
     def __str__(self) -> str:
         """What it does, in words."""
-        decisions = [math.ceil(self.grace_epochs * self.reduction_factor**k - 1e-9) for k in range(4)]
-        before_the_end = [str(n) for n in dict.fromkeys(decisions) if self.epochs is None or n < self.epochs]
-        more = ", ..." if self.epochs is None or decisions[-1] < self.epochs else ""
+        before_the_end = [f"{n:.4g}" for n in self.rungs[:4]]
+        more = ", ..." if self.epochs is None or len(self.rungs) > 4 else ""
         return (
             f"asha stops a candidate after {', '.join(before_the_end)}{more} of {self.epochs or 'its'} epochs unless "
             f"its {self.stop_by} is among the best 1/{self.reduction_factor:g} of those trained for so long"
         )
 
+
+FURTHEST = 100
+"""Epochs, up to which the rungs of a training of unknown length are told."""
 
 LEAST_REDUCTION = 1.1
 """Below it, next to nothing would be stopped at more decisions than there are epochs."""

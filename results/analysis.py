@@ -97,8 +97,8 @@ class Saving(NamedTuple):
     """
 
     stopped: int
-    epochs: int
-    epochs_without: int
+    epochs: float
+    epochs_without: float
     saved_s: float | None
 
 
@@ -110,13 +110,13 @@ def saving(frame: pd.DataFrame, epochs: int | None = None) -> Saving:
         epochs: for how long a candidate is trained; by default as long as the one that was trained longest.
     """
     first = frame[frame["state"].isin(["complete", "stopped", "failed"]) & (frame["replicate"] == 0)]
-    trained = first["curve"].map(len).astype(int)
-    whole = epochs or int(trained.max() if len(trained) else 0)
+    trained = first["epoch"].astype(float).fillna(0.0)
+    whole = epochs or (trained.max() if len(trained) else 0.0)
     early = first["state"] == "stopped"
     left = (whole - trained[early]).clip(lower=0)
     seconds = (first.loc[early, "train_time_s"].astype(float) / trained[early] * left).dropna()
-    done = int(trained.sum())
-    return Saving(int(early.sum()), done, done + int(left.sum()), float(seconds.sum()) if len(seconds) else None)
+    done = float(trained.sum())
+    return Saving(int(early.sum()), done, done + float(left.sum()), float(seconds.sum()) if len(seconds) else None)
 
 
 class AgainstChance(NamedTuple):

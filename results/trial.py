@@ -22,13 +22,13 @@ class Measurement:
 
     Args:
         accuracy: top-1 on the minival split, as a fraction.
-        epoch: epochs trained so far.
+        epoch: epochs trained so far, a fraction where it was measured within one; None is one more than before.
         step_time: training step time (forward, backward, optimiser) over the anchor's, a ratio.
         step_time_low: lower end of its 95 % interval.
         step_time_high: upper end.
         step_time_s: the step time itself, in seconds.
-        step_time_samples: the ratios that `step_time` is the median of; of the first epoch's measurement alone, and in
-            the journal alone.
+        step_time_samples: the ratios that `step_time` is the median of; where they are others than those of the
+            measurement before, and in the journal alone.
         latency: time of a forward pass, as in evaluation, over the anchor's, a ratio.
         latency_low: lower end of its 95 % interval.
         latency_high: upper end.
@@ -54,7 +54,7 @@ class Measurement:
     """
 
     accuracy: float
-    epoch: int = 1
+    epoch: float | None = None
     step_time: float | None = None
     step_time_low: float | None = None
     step_time_high: float | None = None
@@ -111,7 +111,7 @@ class Trial:
         failure: what kind of failure, for a failed trial.
         reason: the last line of the failure, or the limit that an infeasible trial breaks.
         measurement: the newest measurement; a repeat carries the original's.
-        curve: accuracy after each epoch measured.
+        curve: the accuracy of each measurement, one an epoch or more.
         reward: what the controller maximises; None unless complete (or the repeat of a complete trial).
         hypervolume: of the front of all complete trials up to this one's end; None where there is none.
         features: what is known before training, as the controller was given it.
@@ -138,3 +138,8 @@ class Trial:
     features: tuple[float, ...] = field(default=())
     asked_at: float | None = None
     told_at: float | None = None
+
+    @property
+    def epochs(self) -> float:
+        """For how many epochs it has been trained, as far as was measured."""
+        return 0.0 if self.measurement is None or self.measurement.epoch is None else self.measurement.epoch

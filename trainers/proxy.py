@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -58,6 +58,8 @@ class ProxyTask:
 
     Attributes:
         calibration: of this device, for `expected_step_time`; None until it is set.
+        measure_at: after how many epochs a network is measured beside the ends of epochs, such as 0.25; it changes
+            nothing of what is measured at those.
 
     Raises:
         ValueError: the device is unknown or not there, a batch is under 1, or it exceeds the training pictures.
@@ -90,6 +92,7 @@ class ProxyTask:
         self.width, self.memory_share = width, memory_share
         self.latency_batch, self.max_memory_bytes = latency_batch, max_memory_bytes
         self.calibration: Calibration | None = None
+        self.measure_at: Collection[float] = ()
         self._on_device: DeviceData | None = None
         self._timer: StepTimer | None = None
 
@@ -110,10 +113,11 @@ class ProxyTask:
         }
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[Measurement]:
-        """Train the architecture and measure its training step; a measurement after every epoch.
+        """Train the architecture and measure its training step; a measurement after every epoch, and at `measure_at`.
 
-        The steps of the training itself are timed, in alternation with the anchor's; where a CPU trains with several
-        threads, a step is timed on one of them after the first epoch. Latency is timed then too.
+        The steps of the training itself are timed, in alternation with the anchor's, so that a first measurement may
+        tell a step time of few blocks; where a CPU trains with several threads, a step is timed on one of them before
+        the first measurement. Latency is timed then too.
 
         Raises:
             FloatingPointError: the training diverged.
@@ -125,6 +129,7 @@ class ProxyTask:
             torch.cuda.empty_cache()  # what the candidate before held
         timing = timer.while_training() if self._times_while_training() else None
         measured: _Measured | None = None
+        told: StepTime | None = None
         try:
             timer.watch.pause()
             if self._on_device is None:
@@ -133,7 +138,8 @@ class ProxyTask:
             torch.manual_seed(seed)
             network = self._build(architecture, seed)
             steps = _Steps(network, timer, timing, self.max_memory_bytes)
-            for epoch, _ in enumerate(train_epochs(network, self._on_device, self.recipe, seed, around=steps), 1):
+            epochs = train_epochs(network, self._on_device, self.recipe, seed, around=steps, stops=self.measure_at)
+            for trained in epochs:
                 timer.watch.pause()
                 top1 = accuracy(network, self._on_device.minival, self._on_device)
                 taken_s = time.perf_counter() - begun
@@ -141,8 +147,11 @@ class ProxyTask:
                     since = time.perf_counter()
                     measured = self._measured(architecture, steps, timing)
                     begun += time.perf_counter() - since  # that was no training
+                elif timing is not None:
+                    measured = measured._replace(step=timing.so_far() or measured.step)
                 timer.watch.leave()  # who takes the measurements may be long in asking for more
-                yield self._measurement(architecture, epoch, top1, measured, taken_s)
+                with_samples, told = measured.step is not told, measured.step
+                yield self._measurement(architecture, trained.epochs, top1, measured, taken_s, with_samples)
                 timer.watch.pause()
         finally:
             timer.watch.leave()
@@ -201,7 +210,7 @@ class ProxyTask:
 
     @property
     def epochs(self) -> int:
-        """How many measurements it gives of an architecture."""
+        """For how many epochs it trains an architecture."""
         return self.recipe.epochs
 
     def zero_cost(self, architecture: Architecture, *, names: Sequence[str] = ("snip", "synflow")) -> dict[str, float]:
@@ -234,7 +243,13 @@ class ProxyTask:
         return network.to(torch_device(self.device), memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _measurement(
-        self, architecture: Architecture, epoch: int, top1: float, measured: _Measured, train_time_s: float
+        self,
+        architecture: Architecture,
+        epoch: float,
+        top1: float,
+        measured: _Measured,
+        train_time_s: float,
+        with_samples: bool,
     ) -> Measurement:
         known = cost(
             architecture,
@@ -246,7 +261,7 @@ class ProxyTask:
             accuracy=top1,
             epoch=epoch,
             **known._asdict(),
-            **measured.timed(epoch == 1, self.latency_batch),
+            **measured.timed(with_samples, self.latency_batch),
             snip=measured.snip,
             peak_memory=measured.memory_bytes / measured.anchor_memory_bytes,
             peak_memory_bytes=measured.memory_bytes,

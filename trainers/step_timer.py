@@ -176,12 +176,13 @@ class StepTimer:
         return WatchedTiming(make, self.watch)
 
     def finish(self, timing: WatchedTiming, architecture: Architecture, image_size: int) -> StepTime:
-        """The result of a timing, with further steps on random pictures where the training had too few."""
-        if timing.result is None:
-            step = self._step(architecture, image_size)
-            step()
-            while timing.result is None:
-                timing(step)
+        """The result of a timing, with further steps on random pictures where the training had too few so far."""
+        if (found := timing.so_far()) is not None:
+            return found
+        step = self._step(architecture, image_size)
+        step()
+        while timing.result is None:
+            timing(step)
         return timing.result
 
     @property

@@ -22,6 +22,9 @@ T = TypeVar("T")
 BLOCK_S = 0.04
 """How long a block of steps takes at least."""
 
+FEWEST_PAIRS = 3
+"""Behind a step time that is told before its timing is over."""
+
 
 class StepTime(NamedTuple):
     """A step time over the anchor's.
@@ -101,6 +104,10 @@ class PairedTiming:
             self._conclude()
         return given
 
+    def so_far(self) -> StepTime | None:
+        """The step time by the pairs there are; None where they are fewer than `FEWEST_PAIRS`."""
+        return self.result if self.result is not None or len(self._pairs) < FEWEST_PAIRS else self._estimate()
+
     def _settle(self, seconds: float) -> None:
         """Warm up; when the step is no faster than before, the anchor is warmed up, and blocks can begin."""
         self._settling.append(seconds)
@@ -128,13 +135,22 @@ class PairedTiming:
         done = len(self._pairs)
         if done % self._blocks:
             return
+        found = self._estimate()
+        precise = self._precision is None or found.high - found.low <= self._precision * found.ratio
+        if precise or done >= 5 * self._blocks:
+            self.result = found
+
+    def _estimate(self) -> StepTime:
         timed = np.array(self._pairs)
         ratios = timed[:, 0] / timed[:, 1]
-        ratio = float(np.median(ratios))
-        low, high = median_interval(ratios)
-        if self._precision is None or high - low <= self._precision * ratio or done >= 5 * self._blocks:
-            seconds, anchor_seconds = np.median(timed, axis=0)
-            self.result = StepTime(ratio, low, high, float(seconds), float(anchor_seconds), tuple(ratios.tolist()))
+        seconds, anchor_seconds = np.median(timed, axis=0)
+        return StepTime(
+            float(np.median(ratios)),
+            *median_interval(ratios),
+            float(seconds),
+            float(anchor_seconds),
+            tuple(ratios.tolist()),
+        )
 
 
 def time_steps(

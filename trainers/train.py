@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,18 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
+
+
+class Progress(NamedTuple):
+    """How far a training has come.
+
+    Attributes:
+        epochs: trained so far.
+        loss: the mean of the steps since it was told last.
+    """
+
+    epochs: float
+    loss: float
 
 
 class TrainingStep:
@@ -73,8 +86,9 @@ def train_epochs(
     seed: int,
     *,
     around: Callable[[Callable[[], Tensor]], Tensor] = lambda step: step(),
-) -> Iterator[float]:
-    """Train, and give the mean loss after each epoch.
+    stops: Collection[float] = (),
+) -> Iterator[Progress]:
+    """Train, and say so after each epoch, and where else it is asked for.
 
     The order of the pictures, and how they are varied, is a function of the seed; the last, smaller batch of an
     epoch is left out, for batch norm's sake.
@@ -85,35 +99,44 @@ def train_epochs(
         recipe: how.
         seed: of order and variation.
         around: takes each step, such as `timing.PairedTiming`.
+        stops: after how many epochs else to say so, such as 0.25; as near to it as whole steps are.
 
     Raises:
-        FloatingPointError: the loss is not finite any more (told at the end of an epoch).
+        FloatingPointError: the loss is not finite any more (told at the end of an epoch, or at another stop).
         ValueError: there are fewer training pictures than the batch takes.
     """
     device, count = data.train.labels.device, len(data.train.labels)
     batches = count // recipe.batch_size
     if not batches:
         raise ValueError(f"batch_size must be at most the {count} training pictures; got {recipe.batch_size}")
-    step = TrainingStep(network, recipe, device)
+    places = {max(1, round(stop * batches)): float(stop) for stop in stops} | {
+        epoch * batches: float(epoch) for epoch in range(1, recipe.epochs + 1)
+    }
+    step, taken, since = TrainingStep(network, recipe, device), 0, 0
     generator = torch.Generator().manual_seed(seed)
     chance = torch.Generator(device).manual_seed(seed)
     varied = recipe.augmentation
-    for epoch in range(recipe.epochs):
-        network.train()
+    network.train()
+    total = torch.zeros((), device=device)
+    for _ in range(recipe.epochs):
         order = torch.randperm(count, generator=generator)[: batches * recipe.batch_size]
-        total = torch.zeros((), device=device)
-        for batch, (images, labels) in enumerate(data.train.batches(order, recipe.batch_size)):
-            rate = recipe.learning_rate_at(epoch * batches + batch, recipe.epochs * batches)
+        for images, labels in data.train.batches(order, recipe.batch_size):
+            rate = recipe.learning_rate_at(taken, recipe.epochs * batches)
             inputs = data.normalised(augmented(images, varied, chance))
             targets = labels
             if varied.mixup or varied.cutmix:
                 shares = F.one_hot(labels, data.num_classes).float()
                 inputs, targets = mixed(inputs, shares, varied, chance)
             total += around(partial(step, inputs, targets, rate))
-        loss = total.item() / batches
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the training loss became {loss} in epoch {epoch + 1}")
-        yield loss
+            taken += 1
+            if taken in places:
+                loss = total.item() / (taken - since)
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"the training loss became {loss} in epoch {math.ceil(taken / batches)}")
+                yield Progress(places[taken], loss)
+                network.train()  # it may have been evaluated
+                total.zero_()
+                since = taken
 
 
 @torch.no_grad()

@@ -160,7 +160,7 @@ def _first(split: Split, count: int) -> Split:
     return Split(np.array(split.stored[rows[:count]]), split.labels[:count])
 
 
-def _seconds(rounds: Iterator[float]) -> float:
+def _seconds(rounds: Iterator[object]) -> float:
     begun = time.perf_counter()
     next(rounds)
     return time.perf_counter() - begun

@@ -32,6 +32,11 @@ class Watch:
         self._disturbed: list[str] = []
         self._tries = 0
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others wait while something is timed."""
+        return self._lane is not None
+
     def pause(self) -> None:
         """Between two steps of a training: where another process times on the device, wait until it is done."""
         if self._lane is not None:
@@ -111,6 +116,12 @@ class WatchedTiming:
             else:
                 self._timing = self._make()
         return given
+
+    def so_far(self) -> StepTime | None:
+        """The result, or what it is by the blocks so far; None where those are few, or others wait for its end."""
+        if self.result is not None or self._timing is None or self._watch.is_shared:
+            return self.result
+        return self._timing.so_far()
 
 
 def watch_of(device: torch.device) -> Watch:

@@ -56,6 +56,19 @@ class Once:
 
 
 once_and_says_so = Once()
+
+
+class Within:
+    epochs = 2
+    measure_at = ()
+
+    def __call__(self, architecture, seed):
+        share = int.from_bytes(hashlib.blake2b(str(architecture).encode(), digest_size=4).digest()) / 2**32
+        for epoch in sorted({*self.measure_at, 1.0, 2.0}):
+            yield Measurement(accuracy=(0.2 + 0.7 * share) * epoch / 2, epoch=epoch, step_time=1.0, train_time_s=epoch)
+
+
+within = Within()
 """
 
 
@@ -176,6 +189,26 @@ def test_a_search_that_stops_candidates_says_what_it_saved_and_is_resumed(start:
     assert json.loads(without.out)["early_stopping"]["epochs_without"] == 80
 
 
+def test_candidates_are_stopped_within_their_first_epoch(start: Start) -> None:
+    asha = ("--scheduler", "asha", "--grace-epochs", 0.25, "--workers", 1)
+    search = start(*SEARCH, "--evaluator", "plugin.py:within", *asha, "--budget", 12, "--format", "json")
+    found = ended(search)
+    assert found.code == 0, found.err
+    assert "asha stops a candidate after 0.25, 0.75 of 2 epochs unless" in found.err
+    assert re.search(r"trial \d+: stopped after 0\.25 of 2 epochs, accuracy", found.err)
+    frame = TrialStore.open(Path("run")).frame()
+    stopped = frame[frame["state"] == "stopped"]
+    assert set(stopped["epoch"]) <= {0.25, 0.75}
+    assert 0.25 in set(stopped["epoch"])
+    assert set(frame.loc[frame["state"] == "complete", "curve"].map(len)) == {4}
+    assert json.loads(found.out)["early_stopping"] == {
+        "stopped": len(stopped),
+        "epochs": frame["epoch"].sum(),
+        "epochs_without": 24,
+        "saved_s": pytest.approx(24 - frame["epoch"].sum()),
+    }
+
+
 def test_an_interrupt_lets_candidates_end_that_are_not_stopped(start: Start) -> None:
     search = start(*SEARCH, *FOUR, "--scheduler", "asha", "--workers", 2, "--budget", 29, "--format", "json")
     journal, end = Path("run/journal.jsonl"), time.monotonic() + 60
@@ -195,11 +228,13 @@ def test_an_interrupt_lets_candidates_end_that_are_not_stopped(start: Start) -> 
 def test_an_evaluator_that_measures_once_needs_no_ray_and_is_told_so() -> None:
     found = nas(*SEARCH, "--evaluator", "plugin.py:once_and_says_so", "--scheduler", "asha", "--workers", 1)
     assert found.code == 0, found.err
-    assert "--scheduler asha can stop nothing: a candidate is measured 1 time and may be stopped after 1 " in found.err
+    assert (
+        "--scheduler asha can stop nothing: a candidate is trained for 1 epoch and may be stopped after 1 " in found.err
+    )
     assert "1 at a time, in this process" in found.err
     assert "candidates stopped early" not in found.out
     again = nas("resume", "run", "--budget", 17, "--grace-epochs", 3, "--format", "json")
-    assert "measured 1 time and may be stopped after 3 (--grace-epochs) or more" in again.err
+    assert "trained for 1 epoch and may be stopped after 3 (--grace-epochs) or more" in again.err
     assert json.loads(again.out)["early_stopping"] is None
 
 
@@ -208,9 +243,7 @@ def test_one_of_which_that_is_not_known_is_told_so_at_the_end(start: Start) -> N
     found = ended(start(*search, "--format", "json"))
     assert found.code == 0, found.err
     assert "asha stops a candidate after 1, 3, 9, 27, ... of its epochs" in found.err
-    assert (
-        "--scheduler asha could stop nothing: a candidate is measured 1 time and may be stopped after 1 " in found.err
-    )
+    assert "--scheduler asha could stop nothing: a candidate is measured once, at its end" in found.err
     assert json.loads(found.out)["early_stopping"] is None
 
 
@@ -218,7 +251,7 @@ def test_the_proxys_epochs_are_known() -> None:
     options = ("--image-size", 8, "--epochs", 1, "--minival", 3000, "--workers", 1, "--budget", 1)
     found = nas("search", *options, "--out", "run", "--scheduler", "asha", "--format", "json")
     assert found.code == 0, found.err
-    assert "--scheduler asha can stop nothing: a candidate is measured 1 time" in found.err
+    assert "--scheduler asha can stop nothing: a candidate is trained for 1 epoch" in found.err
 
 
 def test_a_scheduler_is_no_part_of_what_a_search_is() -> None:

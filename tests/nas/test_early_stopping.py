@@ -58,12 +58,14 @@ class Search:
 
     def measure(self, number: int, accuracy: float, step_time: float | None = 1.0) -> str:
         """The decision is asked for before the session is told of the measurement, as Tune does it."""
-        measurement = Measurement(accuracy=accuracy, step_time=step_time)
-        result = {"training_iteration": len(self.trials[number].curve) + 1, "outcome": measurement, "done": False}
+        epoch = len(self.trials[number].curve) + 1
+        measurement = Measurement(accuracy=accuracy, step_time=step_time, epoch=epoch)
+        result = {"outcome": measurement, "done": False}
         decision = self.scheduler.on_trial_result(None, self._of_tune(number), result)
-        trial = replace(self.trials[number], curve=(*self.trials[number].curve, accuracy))
+        curve = (*self.trials[number].curve, accuracy)
+        trial = replace(self.trials[number], curve=curve, measurement=measurement)
         self.trials[number] = replace(trial, state="stopped") if decision == STOP else trial
-        kept = {"accuracy": accuracy, "step_time": step_time}
+        kept = {"accuracy": accuracy, "step_time": step_time, "epoch": epoch}
         self._events.append({"event": "measured", "number": number, "measurement": kept})
         return decision
 
@@ -212,7 +214,8 @@ def test_rungs_are_a_function_of_the_curves_and_decisions_of_the_rungs(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"grace_epochs": 0}, "grace_epochs must be at least 1; got 0"),
+        ({"grace_epochs": 0}, "grace_epochs must be above 0; got 0"),
+        ({"grace_epochs": math.nan}, "grace_epochs must be above 0; got nan"),
         ({"reduction_factor": 1.0}, r"reduction_factor must be a number of at least 1.1; got 1.0"),
         ({"reduction_factor": math.inf}, "reduction_factor must be a number of at least 1.1; got inf"),
         ({"stop_by": "params"}, "stop_by must be accuracy or reward; got params"),
@@ -230,9 +233,12 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
         (EarlyStopping(1, 3, epochs=9), "after 1, 3 of 9 epochs unless its reward is among the best 1/3 "),
         (
             EarlyStopping(2, 2.5, epochs=100),
-            "after 2, 5, 13, 32, ... of 100 epochs unless its reward is among the best 1/2.5 ",
+            "after 2, 5, 12.5, 31.25, ... of 100 epochs unless its reward is among the best 1/2.5 ",
         ),
-        (EarlyStopping(1, 1.2), "after 1, 2, ... of its epochs unless its reward is among the best 1/1.2 "),
+        (
+            EarlyStopping(1, 1.2),
+            "after 1, 1.2, 1.44, 1.728, ... of its epochs unless its reward is among the best 1/1.2 ",
+        ),
         (
             EarlyStopping(1, 4, "reward"),
             "after 1, 4, 16, 64, ... of its epochs unless its reward is among the best 1/4 ",
@@ -241,6 +247,20 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
 )
 def test_what_it_does_in_words(stopping: EarlyStopping, said: str) -> None:
     assert said in str(stopping)
+
+
+def test_rungs_within_an_epoch() -> None:
+    assert EarlyStopping(0.25, 3, epochs=2).rungs == (0.25, 0.75)
+    assert "after 0.25, 0.75 of 2 epochs" in str(EarlyStopping(0.25, 3, epochs=2))
+    assert EarlyStopping(1, 3, epochs=9).rungs == (1, 3)
+    assert EarlyStopping(2, epochs=2).rungs == ()
+
+
+def test_the_share_that_is_trained_if_one_in_so_many_goes_on() -> None:
+    assert EarlyStopping(1, 3, epochs=9).expected_share == pytest.approx((1 + 2 / 3 + 6 / 9) / 9)
+    assert EarlyStopping(0.5, 2, epochs=1).expected_share == 0.75
+    assert EarlyStopping(2, 3, epochs=2).expected_share == 1  # nothing can be stopped
+    assert EarlyStopping(1, 3).expected_share == 1  # nobody says for how long it trains
 
 
 def test_nothing_can_be_stopped_in_the_last_epoch() -> None:

@@ -142,7 +142,7 @@ def test_an_evaluator_is_given_the_architecture_and_the_seed() -> None:
         given.append((architecture, seed))
         return Measurement(accuracy=0.5)
 
-    assert list(evaluations(evaluate, str(CHEAPEST), 2**62)) == [Measurement(accuracy=0.5)]
+    assert list(evaluations(evaluate, str(CHEAPEST), 2**62)) == [Measurement(accuracy=0.5, epoch=1)]
     assert given == [(CHEAPEST, 2**62)]
 
 
@@ -152,13 +152,27 @@ def test_nothing_is_trained_ahead_of_what_is_asked_for() -> None:
     def evaluate(architecture: Architecture, seed: int) -> Iterator[Measurement]:
         for epoch in range(5):
             begun.append(epoch)
-            yield Measurement(accuracy=0.5, epoch=epoch)
+            yield Measurement(accuracy=0.5)
 
     outcomes = evaluations(evaluate, str(CHEAPEST), 0)
     assert begun == []
     next(outcomes)
     next(outcomes)
     assert begun == [0, 1]
+
+
+def test_epochs_are_counted_where_an_evaluator_does_not_say_them() -> None:
+    def evaluate(architecture: Architecture, seed: int) -> Iterator[Measurement]:
+        for epoch in (0.25, None, None, 1.5):
+            yield Measurement(accuracy=0.5, epoch=epoch)
+
+    *found, failure = evaluations(evaluate, str(CHEAPEST), 0)
+    assert [m.epoch for m in found if isinstance(m, Measurement)] == [0.25, 1.25, 2.25]
+    assert failure == Failure(
+        "error",
+        "ValueError: the epoch of a measurement must be above that before, 2.25; got 1.5: leave it out, and they are "
+        "counted",
+    )
 
 
 def raising(error: BaseException, after: int = 0) -> Evaluate:
@@ -235,7 +249,7 @@ def test_what_is_not_finite_is_a_divergence(field: str, bad: Any) -> None:
         raise AssertionError("not asked for more")
 
     outcomes = list(evaluations(evaluate, str(CHEAPEST), 0))
-    assert outcomes == [Measurement(accuracy=0.25), Failure("diverged", f"{field} is {float(bad)}")]
+    assert outcomes == [Measurement(accuracy=0.25, epoch=1), Failure("diverged", f"{field} is {float(bad)}")]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +288,7 @@ def test_other_libraries_numbers_are_made_pythons() -> None:
         ("step_time", [1.0], r"a number; got \[1.0\]"),
         ("params", 3.5, "a whole number; got 3.5"),
         ("macs", float("nan"), "a whole number; got nan"),
-        ("epoch", float("inf"), "a whole number; got inf"),
+        ("batch_size", float("inf"), "a whole number; got inf"),
     ],
 )
 def test_what_is_no_number_is_an_error_that_names_the_field(field: str, value: Any, expected: str) -> None:

@@ -119,14 +119,17 @@ def partly_stopped() -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=["state", "replicate", "curve", "train_time_s", "reward"])
     accuracies = [curve[-1] if curve else None for curve in frame["curve"]]
-    return frame.assign(number=range(9), architecture=list("abcbdefdg"), accuracy=accuracies, step_time=1.0, params=5)
+    epochs = [float(len(curve)) or None for curve in frame["curve"]]
+    return frame.assign(
+        number=range(9), architecture=list("abcbdefdg"), accuracy=accuracies, epoch=epochs, step_time=1.0, params=5
+    )
 
 
 def test_the_saving_is_what_those_stopped_would_have_trained_for(partly_stopped: pd.DataFrame) -> None:
     found = saving(partly_stopped, 4)
     assert (found.stopped, found.epochs, found.epochs_without) == (2, 4 + 1 + 2 + 4 + 2, 4 + 4 + 2 + 4 + 4)
     assert found.saved_s == 3 * 3.0 + 2 * 2.0
-    assert saving(partly_stopped) == found, "the longest curve tells how long a candidate is trained"
+    assert saving(partly_stopped) == found, "the longest training tells how long a candidate is trained"
     assert saving(partly_stopped, 2).epochs_without == found.epochs + 1
 
 

@@ -22,11 +22,11 @@ from trainers.calibration import Calibration, Timed
 from trainers.data import Data, Split
 from trainers.device_data import on_device
 from trainers.network import build_network
-from trainers.proxy import ProxyTask
+from trainers.proxy import BLOCKS, ProxyTask
 from trainers.recipe import Recipe
 from trainers.step_timer import RandomStep
-from trainers.timing import StepTime
-from trainers.train import TrainingStep, accuracy, autocast, train_epochs
+from trainers.timing import FEWEST_PAIRS, StepTime
+from trainers.train import Progress, TrainingStep, accuracy, autocast, train_epochs
 
 CPU = torch.device("cpu")
 SIZE, CLASSES = 12, 4
@@ -120,6 +120,29 @@ def test_every_field_of_a_measurement_is_filled() -> None:
     assert times[0] > 0  # type: ignore[operator]
     built = build_network(LARGE, CLASSES, 3)
     assert known.params == sum(p.numel() for p in built.parameters())
+
+
+def test_measurements_within_an_epoch_change_nothing_at_its_end() -> None:
+    task = ProxyTask(made(noise=60.0), QUICK, SMALL, device="cpu")
+    plain = list(task(LARGE, 0))
+    task.measure_at = (0.25, 1.5, 2, 7)  # 8 steps an epoch
+    found = {m.epoch: m for m in pickle.loads(pickle.dumps(task))(LARGE, 0)}
+    assert list(found) == [0.25, 1, 1.5, 2, 3]
+    assert [found[m.epoch].accuracy for m in plain] == [m.accuracy for m in plain]
+    assert found[0.25].accuracy < found[3].accuracy
+    assert all(m.step_time and m.snip and m.peak_memory_bytes for m in found.values())
+    assert "measure_at" not in str(task.describe())
+
+
+def test_a_first_step_time_may_be_of_few_blocks_and_gets_better() -> None:
+    task = ProxyTask(made(train=1024), QUICK, SMALL, device="cpu")
+    task.measure_at = (10 / 32,)
+    found = list(task(LARGE, 0))
+    counts = [len(m.step_time_samples) for m in found]
+    assert counts[0] >= FEWEST_PAIRS
+    assert sum(counts[1:]) in (0, *range(BLOCKS, 5 * BLOCKS + 1)), "told once more at the most, when it was over"
+    widths = [m.step_time_high - m.step_time_low for m in found]  # type: ignore[operator]
+    assert widths[-1] <= widths[0] + 1e-9 or counts[-1] > counts[0]
 
 
 def test_zero_cost_scores_are_a_function_of_task_and_architecture() -> None:
@@ -343,6 +366,23 @@ def test_batches_sent_to_the_device_are_those_that_are_there() -> None:
     assert torch.equal(torch.cat([images for images, _ in sent]), split.images[order])
 
 
+def test_a_training_stops_where_it_is_asked_to_and_goes_on_the_same() -> None:
+    def told(*stops: float) -> list[Progress]:
+        network = build_network(SMALL, CLASSES, 1, generator=torch.Generator().manual_seed(0))
+        found = []
+        for one in train_epochs(network, on_device(made(), CPU), QUICK, seed=0, stops=stops):
+            network.eval()  # as for a measurement
+            found.append(one)
+        return found
+
+    plain, asked = told(), told(0.25, 0.5, 1.01, 2, 5)
+    assert [one.epochs for one in asked] == [0.25, 0.5, 1, 2, 3]  # of 8 steps each, 1.01 is the first's end
+    assert [one.epochs for one in plain] == [1, 2, 3]
+    assert [one.loss for one in asked[3:]] == pytest.approx([one.loss for one in plain[1:]])
+    first = (2 * asked[0].loss + 2 * asked[1].loss + 4 * asked[2].loss) / 8
+    assert first == pytest.approx(plain[0].loss)
+
+
 def test_on_a_cpu_pictures_are_not_copied() -> None:
     data = made()
     moved = on_device(data, CPU)
@@ -352,7 +392,7 @@ def test_on_a_cpu_pictures_are_not_copied() -> None:
 def test_the_loss_falls_and_the_order_is_the_seed_s() -> None:
     def losses(seed: int) -> list[float]:
         network = build_network(SMALL, CLASSES, 1, generator=torch.Generator().manual_seed(0))
-        return list(train_epochs(network, on_device(made(), CPU), QUICK, seed=seed))
+        return [told.loss for told in train_epochs(network, on_device(made(), CPU), QUICK, seed=seed)]
 
     first = losses(0)
     assert first[-1] < first[0] < math.log(CLASSES) * 1.5
@@ -366,7 +406,7 @@ def test_pictures_are_varied_as_the_seed_has_it(text: str) -> None:
     def losses(augmentation: str, seed: int = 0) -> list[float]:
         network = build_network(SMALL, CLASSES, 3, generator=torch.Generator().manual_seed(0))
         recipe = replace(QUICK, augmentation=Augmentation.parse(augmentation))
-        return list(train_epochs(network, on_device(made(channels=3), CPU), recipe, seed=seed))
+        return [told.loss for told in train_epochs(network, on_device(made(channels=3), CPU), recipe, seed=seed)]
 
     varied = losses(text)
     assert varied == losses(text)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from trainers.timing import PairedTiming, StepTime, median_interval, time_steps
+from trainers.timing import FEWEST_PAIRS, PairedTiming, StepTime, median_interval, time_steps
 
 
 class Clock:
@@ -159,6 +159,20 @@ def test_steps_are_timed_as_they_are_taken(clock: Clock) -> None:
     clock.calls.clear()
     assert timing(lambda: "later") == "later"
     assert clock.calls == [], "the anchor's steps are over"
+
+
+def test_what_it_is_so_far(clock: Clock) -> None:
+    timing = PairedTiming(clock.step("b", 0.01), wait=nothing, blocks=9, block_s=0.02)
+    step, pairs = clock.step("a", 0.02), 0
+    while timing.result is None:
+        told = timing.so_far()
+        assert (told is not None) == (pairs >= FEWEST_PAIRS)
+        if told is not None:
+            assert told[:5] == pytest.approx((2.0, 2.0, 2.0, 0.02, 0.01))
+            assert len(told.samples) == pairs
+        timing(step)
+        pairs = max(0, clock.calls.count("a") - 3)  # that settle
+    assert timing.so_far() is timing.result
 
 
 def test_steps_that_fail_are_the_trainings_failures(clock: Clock) -> None:
