@@ -1,0 +1,83 @@
+"""`Group`: the processes that train one network together, each on its part of every batch; or one alone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn import functional as differentiable
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Group(NamedTuple):
+    """This process's place among those that train together.
+
+    Attributes:
+        rank: from 0.
+        size: how many there are; with more than one, torch's default process group is up.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def wrapped(self, network: nn.Module) -> nn.Module:
+        """The network whose gradients, and batch norms' statistics, are those of all parts of a batch together."""
+        if self.size == 1:
+            return network
+        synced(network)
+        device = next(network.parameters()).device
+        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of everybody's values."""
+        return self.sum(value) / self.size
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of everybody's values."""
+        if self.size == 1:
+            return value
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total
+
+    def anyone(self, flag: bool, device: torch.device) -> bool:
+        """Whether it holds for one of them: what several decide by the clock must be decided together."""
+        return flag if self.size == 1 else bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
+
+
+ALONE = Group()
+
+
+def synced(network: nn.Module) -> None:
+    """Have the batch norms of a network take their statistics over all processes; the parameters stay the same ones.
+
+    torch's own `SyncBatchNorm` computes on GPUs alone; this is it for every device, by its definition.
+    """
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SyncedBatchNorm2d
+
+
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose statistics in training are those of all processes' batches together, of one size each."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) to the same shape."""
+        if not self.training:
+            return super().forward(x)
+        size = distributed.get_world_size()
+        mean = differentiable.all_reduce(x.mean((0, 2, 3))) / size
+        centred = x - mean[:, None, None]
+        variance = differentiable.all_reduce(centred.square().mean((0, 2, 3))) / size
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            with torch.no_grad():
+                count = size * x.numel() // x.shape[1]
+                assert self.momentum is not None
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+                unbiased = variance * count / max(1, count - 1)
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+                if self.num_batches_tracked is not None:
+                    self.num_batches_tracked.add_(1)
+        y = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        return y if self.weight is None else y * self.weight[:, None, None] + self.bias[:, None, None]

@@ -1,0 +1,400 @@
+"""`Training`: a network trained by a recipe, whose picture size and regularisation may follow a schedule.
+
+Progressive learning (EfficientNetV2, arXiv 2104.00298, section 4 and algorithm 1): what a step does is a function of
+its number (`progressive.settings_at`), and so is all its chance: order, crops, variation, dropout. A training that is
+taken up again at a checkpoint therefore goes on to the same weights. Knows nothing of search, and writes no file but
+checkpoints.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.augment import augmented, mixed
+from trainers.blocks import StochasticDepth
+from trainers.checkpoint import Checkpoint, Checkpoints, optimizer_tensors, restore, restore_optimizer
+from trainers.ema import Ema
+from trainers.group import ALONE, Group
+from trainers.pictures import Pictures, crop_boxes, epoch_order
+from trainers.progressive import Settings, settings_at
+from trainers.recipe import Recipe
+from trainers.train import TrainingStep, autocast
+
+SAMPLE = 2000
+"""Training pictures that mean and deviation are taken of, at the most."""
+
+LOOK_EVERY = 50
+"""Steps after which the loss is looked at, which makes the host wait for the device."""
+
+
+class Normalisation(NamedTuple):
+    """What pixel values from 0 to 255 are brought to mean 0 and deviation 1 with, a number a channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 pictures (n, channels, side, side) as float32, in their memory format."""
+        mean, std = (torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in self)
+        return images.float().sub_(mean).div_(std)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """What is told of an epoch.
+
+    Args:
+        epoch: how many are over.
+        step: steps of the recipe's batch size so far.
+        stage: of the schedule, from 0.
+        image_size: side of the pictures trained on last, in pixels.
+        batch_size: pictures in the last step.
+        learning_rate: of the last step.
+        randaugment: magnitude, in the last step; so are the next four.
+        mixup: alpha.
+        cutmix: alpha.
+        dropout: share of the features.
+        survival: of the last block's residual branch.
+        loss: mean over the epoch.
+        accuracy: top-1 on the minival, of the weights' moving average where the recipe has one.
+        images_per_s: pictures trained on a second, of all devices together.
+        waited_share: of the training's time, what it waited for pictures.
+        train_s: seconds of training so far, without evaluation, over all resumptions.
+    """
+
+    epoch: int
+    step: int
+    stage: int
+    image_size: int
+    batch_size: int
+    learning_rate: float
+    randaugment: float
+    mixup: float
+    cutmix: float
+    dropout: float
+    survival: float
+    loss: float
+    accuracy: float
+    images_per_s: float
+    waited_share: float
+    train_s: float
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Of the epoch that is running."""
+
+    loss: float = 0.0
+    pictures: int = 0
+    train_s: float = 0.0
+    waited_s: float = 0.0
+    trained_before_s: float = 0.0
+
+
+class Training:
+    """A network in training.
+
+    Args:
+        network: trained in place, on the device; `nn.Dropout` and `StochasticDepth` in it follow the schedule.
+        recipe: how, and for how long.
+        pictures: what on.
+        normalisation: of their pixels.
+        seed: of order, crops, variation, dropout.
+        device: where the network is.
+        group: of the processes that train it together; each has a part of every batch.
+        shards: parts of a batch that are varied on their own, each by its own chance: as many as there are devices,
+            or, for the numbers of that many devices, more. It divides the batch, and the group's size divides it.
+        checkpoints: where to save; None for nowhere.
+
+    Attributes:
+        step: steps of the recipe's batch size taken so far.
+        best: the highest accuracy on the minival, and the step it was reached at.
+        told: the epochs that are over; checkpoints hold them.
+
+    Raises:
+        ValueError: the batch exceeds the pictures, or cannot be shared out.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        pictures: Pictures,
+        *,
+        normalisation: Normalisation,
+        seed: int,
+        device: torch.device,
+        group: Group = ALONE,
+        shards: int = 1,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        count, batch = pictures.sizes["train"], recipe.batch_size
+        if batch > count:
+            raise ValueError(f"batch_size must be at most the {count} training pictures; got {batch}")
+        if shards % group.size or batch % (shards * recipe.accumulate):
+            raise ValueError(
+                f"batch_size must be a multiple of shards x accumulate, and shards of the devices; got a batch of "
+                f"{batch}, {shards} shards, {recipe.accumulate} accumulated, {group.size} devices"
+            )
+        self.network, self.recipe, self.pictures = network, recipe, pictures
+        self.normalisation, self.seed, self.device = normalisation, seed, device
+        self.group, self.shards, self.checkpoints = group, shards, checkpoints
+        self._batches = count // batch
+        self.steps = recipe.epochs * self._batches
+        self._model = group.wrapped(network)
+        self._step = TrainingStep(self._model, recipe, device)
+        self._ema = Ema(network, recipe.ema) if recipe.ema else None
+        self._chance = torch.Generator(device)
+        self._loss = torch.zeros((), device=device)
+        self._sums = _Sums()
+        self.step, self.told = 0, list[Epoch]()
+        self.best: tuple[float, int] | None = None
+
+    # Running --------------------------------------------------------------------------------------------------------
+
+    def run(
+        self, *, save_every_s: float = 300.0, watch: Callable[[Settings, int], None] = lambda settings, step: None
+    ) -> Iterator[Epoch]:
+        """Train to the end; gives each epoch as it is over, when it has been saved.
+
+        Args:
+            save_every_s: seconds of training between two checkpoints; there is one at the end of each epoch too.
+            watch: is told, before each step, what it does and its number.
+
+        Raises:
+            FloatingPointError: the loss is not finite (says what to try); the last checkpoint is of before.
+            OSError: a checkpoint could not be written; the one before is good.
+        """
+        saved_at = time.monotonic()
+        while self.step < self.steps:
+            epoch, last = self.step // self._batches, None
+            order = epoch_order(self.pictures.sizes["train"], seed=self.seed, epoch=epoch)
+            self._model.train()
+            for settings, steps in self._parts(epoch):
+                for last in self._trained(settings, steps, order, watch):
+                    late = self.step % LOOK_EVERY == 0 and time.monotonic() - saved_at > save_every_s
+                    if self.step % LOOK_EVERY == 0 and self.group.anyone(late, self.device):
+                        self._save()
+                        saved_at = time.monotonic()
+            assert last is not None
+            self.told.append(self._ended(last))
+            self._save()
+            saved_at = time.monotonic()
+            yield self.told[-1]
+
+    def _parts(self, epoch: int) -> Iterator[tuple[Settings, range]]:
+        """What is left of an epoch, in parts of one picture size and batch size, each with its first settings."""
+        settings = {
+            step: settings_at(self.recipe, step, self.steps, seed=self.seed)
+            for step in range(self.step, (epoch + 1) * self._batches)
+        }
+        for _, group in itertools.groupby(
+            settings, lambda step: (settings[step].stage, settings[step].image_size, settings[step].batch_size)
+        ):
+            steps = list(group)
+            yield settings[steps[0]], range(steps[0], steps[-1] + 1)
+
+    def _trained(
+        self, settings: Settings, steps: range, order: NDArray[np.int64], watch: Callable[[Settings, int], None]
+    ) -> Iterator[Settings]:
+        """Take steps of one picture size and batch size; gives the settings of each when it has been taken."""
+        size, first = self.recipe.batch_size, steps[0] % self._batches
+        at_once = settings.batch_size // size
+        regularise(self.network, dropout=settings.dropout, survival=settings.survival)
+        batches = self._batches_of(order[first * size : (first + len(steps)) * size], settings)
+        for number in range(0, len(steps), at_once):
+            begun = time.perf_counter()
+            images, labels = next(batches)
+            self._sums.waited_s += time.perf_counter() - begun
+            now = settings_at(self.recipe, steps[number], self.steps, seed=self.seed)
+            watch(now, self.step)
+            taken = min(at_once, len(steps) - number)
+            self._loss += taken * self._stepped(images, labels, now)
+            self.step += taken
+            self._sums.pictures += taken * size
+            if self.step % LOOK_EVERY < taken or number + at_once >= len(steps):
+                self._look()
+            self._sums.train_s += time.perf_counter() - begun
+            yield now
+
+    def _batches_of(self, chosen: NDArray[np.int64], settings: Settings) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's part of batches of these pictures, cropped and of the settings' size."""
+        whole, part = settings.batch_size, settings.batch_size // self.group.size
+        mine = np.concatenate(
+            [
+                np.array_split(chosen[at : at + whole], self.group.size)[self.group.rank]
+                for at in range(0, len(chosen), whole)
+            ]
+        )
+        epoch = self.step // self._batches
+        boxes = crop_boxes(mine, seed=self.seed, epoch=epoch, min_area=self.recipe.min_crop_area)
+        return self.pictures.batches("train", mine, batch_size=part, image_size=settings.image_size, boxes=boxes)
+
+    def _stepped(self, images: Tensor, labels: Tensor, now: Settings) -> Tensor:
+        """One step on this process's part of a batch; gives the loss, on the device."""
+        inputs, targets = [], []
+        parts = self.shards // self.group.size
+        for number, (part, of_part) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
+            place = self.group.rank * parts + number
+            self._chance.manual_seed(_seed(self.seed, self.step, place))
+            pixels = self.normalisation(augmented(part, now.augmentation, self._chance))
+            if now.augmentation.mixup or now.augmentation.cutmix or of_part.is_floating_point():
+                shares = of_part if of_part.is_floating_point() else F.one_hot(of_part, self._classes).float()
+                pixels, of_part = mixed(pixels, shares, now.augmentation, self._chance)
+            inputs.append(pixels)
+            targets.append(of_part)
+        torch.manual_seed(_seed(self.seed, self.step, self.shards + self.group.rank))  # dropout, stochastic depth
+        loss = self._step(torch.cat(inputs), torch.cat(targets), now.learning_rate)
+        if self._ema is not None:
+            self._ema.update()
+        return loss
+
+    @property
+    def _classes(self) -> int:
+        return len(self.pictures.class_names)
+
+    def _look(self) -> None:
+        """Wait for the loss, and count it.
+
+        Raises:
+            FloatingPointError: it is not finite.
+        """
+        loss = self.group.mean(self._loss).item()
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the training loss became {loss} before step {self.step} of {self.steps}: try a lower learning rate "
+                f"(--learning-rate), a longer warm-up, or a weaker augmentation"
+            )
+        self._sums.loss += loss
+        self._loss.zero_()
+
+    # What becomes of an epoch ---------------------------------------------------------------------------------------
+
+    def _ended(self, last: Settings) -> Epoch:
+        found = self.evaluate("minival")
+        if self.best is None or found > self.best[0]:
+            self.best = (found, self.step)
+        sums, self._sums = self._sums, _Sums(trained_before_s=self._sums.trained_before_s + self._sums.train_s)
+        return Epoch(
+            epoch=self.step // self._batches,
+            step=self.step,
+            stage=last.stage,
+            image_size=last.image_size,
+            batch_size=last.batch_size,
+            learning_rate=last.learning_rate,
+            randaugment=last.augmentation.randaugment,
+            mixup=last.augmentation.mixup,
+            cutmix=last.augmentation.cutmix,
+            dropout=last.dropout,
+            survival=last.survival,
+            loss=sums.loss / self._batches,
+            accuracy=found,
+            images_per_s=sums.pictures / sums.train_s,
+            waited_share=sums.waited_s / sums.train_s,
+            train_s=self._sums.trained_before_s,
+        )
+
+    def evaluate(self, split: str) -> float:
+        """Top-1 accuracy on a split, as a fraction, of the weights' moving average where the recipe has one."""
+        size = self.recipe.eval_size or self.recipe.image_size
+        if size is None:
+            raise ValueError("recipe must have an image_size; got None")
+        model = self.network if self._ema is None else self._ema.network
+        order = np.array_split(np.arange(self.pictures.sizes[split]), self.group.size)[self.group.rank]
+        right = top1(model, self.pictures.batches(split, order, batch_size=250, image_size=size, boxes=None),
+                     self.normalisation, self.device)  # fmt: skip
+        return float(self.group.sum(right).item()) / self.pictures.sizes[split]
+
+    # Saving and taking up again -------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        self._look()  # a checkpoint is of a finite loss
+        if self.checkpoints is None or self.group.rank:
+            return
+        tensors = {"network": self.network.state_dict(), "optimizer": optimizer_tensors(self._step.optimizer)}
+        if self._ema is not None:
+            tensors["ema"] = self._ema.state_dict()
+        state = {
+            "best": self.best,
+            "epoch_so_far": asdict(self._sums),
+            "epochs": [asdict(epoch) for epoch in self.told],
+        }
+        self.checkpoints.save(self.step, tensors, state, keep=None if self.best is None else self.best[1])
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: it is of another network (names the first key or shape that differs), or recipe.
+        """
+        tensors, state = checkpoint.tensors, checkpoint.state
+        if ("ema" in tensors) != (self._ema is not None):
+            raise ValueError(f"{checkpoint.folder} must be of the same recipe: one of them has a moving average")
+        restore(self.network, tensors["network"], where=str(checkpoint.folder))
+        if self._ema is not None:
+            self._ema.load_state_dict(tensors["ema"])
+        restore_optimizer(self._step.optimizer, tensors["optimizer"])
+        self.step, best = checkpoint.step, state["best"]
+        self.best = None if best is None else (best[0], best[1])
+        self._sums = _Sums(**state["epoch_so_far"])
+        self.told = [Epoch(**epoch) for epoch in state["epochs"]]
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """The tensors of the best epoch, of the moving average where there is one; of now where nothing was saved."""
+        model = self.network if self._ema is None else self._ema.network
+        saved = None if self.checkpoints is None or self.best is None else self.checkpoints.load(self.best[1])
+        return dict(model.state_dict()) if saved is None else saved.tensors["network" if self._ema is None else "ema"]
+
+
+@torch.no_grad()
+def top1(
+    network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], normalisation: Normalisation, device: torch.device
+) -> Tensor:
+    """How many pictures are classified right, a number on the device; the network is left in evaluation mode."""
+    network.eval()
+    right = torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in batches:
+        with autocast(device):
+            chosen = network(normalisation(images)).argmax(1)
+        right += (chosen == labels).sum() if labels.ndim == 1 else labels.gather(1, chosen[:, None]).gt(0).sum()
+    return right
+
+
+def regularise(network: nn.Module, *, dropout: float, survival: float) -> None:
+    """Set a network's dropout, and its stochastic depth: that of the last branch, and of those before in proportion.
+
+    Block i of n, counted from 0, keeps its branch with 1 - (1 - survival) i / n.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    branches = [module for module in network.modules() if isinstance(module, StochasticDepth)]
+    for number, branch in enumerate(branches):
+        branch.survival = 1.0 - (1.0 - survival) * number / len(branches)
+
+
+def normalisation_of(pictures: Pictures, image_size: int) -> Normalisation:
+    """Mean and deviation of the pixels of the first training pictures, `SAMPLE` at the most."""
+    order = np.arange(min(SAMPLE, pictures.sizes["train"]))
+    found = [
+        images.double().permute(1, 0, 2, 3).flatten(1)
+        for images, _ in pictures.batches("train", order, batch_size=250, image_size=image_size, boxes=None)
+    ]
+    pixels = torch.cat(found, 1)
+    deviation = pixels.std(1, correction=0).clamp(min=1.0)
+    return Normalisation(tuple(pixels.mean(1).tolist()), tuple(deviation.tolist()))
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
