@@ -56,7 +56,7 @@ class Epoch:
 
     Args:
         epoch: how many are over.
-        step: steps of the recipe's batch size so far.
+        step: steps taken so far.
         stage: of the schedule, from 0.
         image_size: side of the pictures trained on last, in pixels.
         batch_size: pictures in the last step.
@@ -118,7 +118,9 @@ class Training:
         checkpoints: where to save; None for nowhere.
 
     Attributes:
-        step: steps of the recipe's batch size taken so far.
+        step: steps taken so far.
+        seen: pictures they were given; of an epoch that is over, all that a whole batch could be made of.
+        pictures_in_all: that the training is given.
         best: the highest accuracy on the minival, and the step it was reached at.
         told: the epochs that are over; checkpoints hold them.
 
@@ -142,23 +144,25 @@ class Training:
         count, batch = pictures.sizes["train"], recipe.batch_size
         if batch > count:
             raise ValueError(f"batch_size must be at most the {count} training pictures; got {batch}")
-        if shards % group.size or batch % (shards * recipe.accumulate):
+        sizes = {batch, *(settings_at(recipe, at, 1000, seed=seed).batch_size for at in range(1000))}
+        if shards % group.size or any(size % (shards * recipe.accumulate) for size in sizes):
             raise ValueError(
-                f"batch_size must be a multiple of shards x accumulate, and shards of the devices; got a batch of "
-                f"{batch}, {shards} shards, {recipe.accumulate} accumulated, {group.size} devices"
+                f"batches must be multiples of shards x accumulate, and shards of the devices; got batches of "
+                f"{', '.join(map(str, sorted(sizes)))}, {shards} shards, {recipe.accumulate} accumulated, "
+                f"{group.size} devices"
             )
         self.network, self.recipe, self.pictures = network, recipe, pictures
         self.normalisation, self.seed, self.device = normalisation, seed, device
         self.group, self.shards, self.checkpoints = group, shards, checkpoints
-        self._batches = count // batch
-        self.steps = recipe.epochs * self._batches
+        self._per_epoch = count // batch * batch
+        self.pictures_in_all = recipe.epochs * self._per_epoch
         self._model = group.wrapped(network)
         self._step = TrainingStep(self._model, recipe, device)
         self._ema = Ema(network, recipe.ema) if recipe.ema else None
         self._chance = torch.Generator(device)
         self._loss = torch.zeros((), device=device)
         self._sums = _Sums()
-        self.step, self.told = 0, list[Epoch]()
+        self.step, self.seen, self.told = 0, 0, list[Epoch]()
         self.best: tuple[float, int] | None = None
 
     # Running --------------------------------------------------------------------------------------------------------
@@ -170,60 +174,61 @@ class Training:
 
         Args:
             save_every_s: seconds of training between two checkpoints; there is one at the end of each epoch too.
-            watch: is told, before each step, what it does and its number.
+            watch: is told, before each step, what it has and how many pictures were seen.
 
         Raises:
             FloatingPointError: the loss is not finite (says what to try); the last checkpoint is of before.
             OSError: a checkpoint could not be written; the one before is good.
         """
         saved_at = time.monotonic()
-        while self.step < self.steps:
-            epoch, last = self.step // self._batches, None
+        while self.seen < self.pictures_in_all:
+            epoch, last = self.seen // self._per_epoch, self.settings(self.seen)
             order = epoch_order(self.pictures.sizes["train"], seed=self.seed, epoch=epoch)
             self._model.train()
-            for settings, steps in self._parts(epoch):
-                for last in self._trained(settings, steps, order, watch):
-                    late = self.step % LOOK_EVERY == 0 and time.monotonic() - saved_at > save_every_s
-                    if self.step % LOOK_EVERY == 0 and self.group.anyone(late, self.device):
+            for part in self._parts(epoch):
+                for last in self._trained(part, order, watch):
+                    looked = self.step % LOOK_EVERY == 0
+                    if looked and self.group.anyone(time.monotonic() - saved_at > save_every_s, self.device):
                         self._save()
                         saved_at = time.monotonic()
-            assert last is not None
+            self.seen = (epoch + 1) * self._per_epoch  # a last, smaller batch is left out
             self.told.append(self._ended(last))
             self._save()
             saved_at = time.monotonic()
             yield self.told[-1]
 
-    def _parts(self, epoch: int) -> Iterator[tuple[Settings, range]]:
-        """What is left of an epoch, in parts of one picture size and batch size, each with its first settings."""
-        settings = {
-            step: settings_at(self.recipe, step, self.steps, seed=self.seed)
-            for step in range(self.step, (epoch + 1) * self._batches)
-        }
-        for _, group in itertools.groupby(
-            settings, lambda step: (settings[step].stage, settings[step].image_size, settings[step].batch_size)
-        ):
-            steps = list(group)
-            yield settings[steps[0]], range(steps[0], steps[-1] + 1)
+    def settings(self, seen: int) -> Settings:
+        """What a step has that comes after so many pictures."""
+        size = self.recipe.batch_size
+        return settings_at(self.recipe, seen / size, self.pictures_in_all // size, seed=self.seed)
+
+    def _parts(self, epoch: int) -> Iterator[list[tuple[int, Settings]]]:
+        """What is left of an epoch: its steps, each with the pictures seen before, in parts of one size and batch."""
+        steps, seen, end = [], self.seen, (epoch + 1) * self._per_epoch
+        while seen + (settings := self.settings(seen)).batch_size <= end:
+            steps.append((seen, settings))
+            seen += settings.batch_size
+        for _, part in itertools.groupby(steps, lambda step: (step[1].stage, step[1].image_size, step[1].batch_size)):
+            yield list(part)
 
     def _trained(
-        self, settings: Settings, steps: range, order: NDArray[np.int64], watch: Callable[[Settings, int], None]
+        self, part: list[tuple[int, Settings]], order: NDArray[np.int64], watch: Callable[[Settings, int], None]
     ) -> Iterator[Settings]:
         """Take steps of one picture size and batch size; gives the settings of each when it has been taken."""
-        size, first = self.recipe.batch_size, steps[0] % self._batches
-        at_once = settings.batch_size // size
+        first, settings = part[0]
+        at, count = first % self._per_epoch, len(part) * settings.batch_size
         regularise(self.network, dropout=settings.dropout, survival=settings.survival)
-        batches = self._batches_of(order[first * size : (first + len(steps)) * size], settings)
-        for number in range(0, len(steps), at_once):
+        batches = self._batches_of(order[at : at + count], settings)
+        for number, (seen, now) in enumerate(part, 1):
             begun = time.perf_counter()
             images, labels = next(batches)
             self._sums.waited_s += time.perf_counter() - begun
-            now = settings_at(self.recipe, steps[number], self.steps, seed=self.seed)
-            watch(now, self.step)
-            taken = min(at_once, len(steps) - number)
-            self._loss += taken * self._stepped(images, labels, now)
-            self.step += taken
-            self._sums.pictures += taken * size
-            if self.step % LOOK_EVERY < taken or number + at_once >= len(steps):
+            watch(now, seen)
+            self._loss += now.batch_size * self._stepped(images, labels, now)
+            self.step += 1
+            self.seen = seen + now.batch_size
+            self._sums.pictures += now.batch_size
+            if self.step % LOOK_EVERY == 0 or number == len(part):
                 self._look()
             self._sums.train_s += time.perf_counter() - begun
             yield now
@@ -237,7 +242,7 @@ class Training:
                 for at in range(0, len(chosen), whole)
             ]
         )
-        epoch = self.step // self._batches
+        epoch = self.seen // self._per_epoch
         boxes = crop_boxes(mine, seed=self.seed, epoch=epoch, min_area=self.recipe.min_crop_area)
         return self.pictures.batches("train", mine, batch_size=part, image_size=settings.image_size, boxes=boxes)
 
@@ -273,7 +278,7 @@ class Training:
         loss = self.group.mean(self._loss).item()
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the training loss became {loss} before step {self.step} of {self.steps}: try a lower learning rate "
+                f"the training loss became {loss} before step {self.step}: try a lower learning rate "
                 f"(--learning-rate), a longer warm-up, or a weaker augmentation"
             )
         self._sums.loss += loss
@@ -287,7 +292,7 @@ class Training:
             self.best = (found, self.step)
         sums, self._sums = self._sums, _Sums(trained_before_s=self._sums.trained_before_s + self._sums.train_s)
         return Epoch(
-            epoch=self.step // self._batches,
+            epoch=self.seen // self._per_epoch,
             step=self.step,
             stage=last.stage,
             image_size=last.image_size,
@@ -298,7 +303,7 @@ class Training:
             cutmix=last.augmentation.cutmix,
             dropout=last.dropout,
             survival=last.survival,
-            loss=sums.loss / self._batches,
+            loss=sums.loss / sums.pictures,
             accuracy=found,
             images_per_s=sums.pictures / sums.train_s,
             waited_share=sums.waited_s / sums.train_s,
@@ -326,6 +331,7 @@ class Training:
         if self._ema is not None:
             tensors["ema"] = self._ema.state_dict()
         state = {
+            "seen": self.seen,
             "best": self.best,
             "epoch_so_far": asdict(self._sums),
             "epochs": [asdict(epoch) for epoch in self.told],
@@ -345,7 +351,7 @@ class Training:
         if self._ema is not None:
             self._ema.load_state_dict(tensors["ema"])
         restore_optimizer(self._step.optimizer, tensors["optimizer"])
-        self.step, best = checkpoint.step, state["best"]
+        self.step, self.seen, best = checkpoint.step, state["seen"], state["best"]
         self.best = None if best is None else (best[0], best[1])
         self._sums = _Sums(**state["epoch_so_far"])
         self.told = [Epoch(**epoch) for epoch in state["epochs"]]
