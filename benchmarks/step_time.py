@@ -4,8 +4,7 @@ Prints one JSON object: for the small space's backbone (whose S is 1) and twelve
 multiply-adds, S and the step's own seconds as the median of repeated measurements with their relative spread (largest
 less smallest, over the median) and standard deviation, the width of the interval that is stored with S, and how long
 a measurement took. All of it twice: as the machine is, and with another process that keeps one core busy. `moved` is
-how
-far the medians moved between the two; `tau` how alike the two rank the networks.
+how far the medians moved between the two; `tau` how alike the two rank the networks.
 
 A measurement is what a search records: a brief training of one thread whose own steps are timed beside the anchor's.
 With `--steps-alone` it is `ProxyTask.time_step`, steps on random pictures, as calibrations and scaling take it.
