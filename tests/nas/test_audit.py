@@ -190,6 +190,36 @@ def test_an_audit_that_was_stopped_goes_on(trained: Counter[str]) -> None:
     assert len(again.stdout.splitlines()) == 1 + 7 + 1
 
 
+def test_networks_that_fail_alike_are_no_interruption(trained: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(task: ProxyTask, architecture: Architecture, seed: int) -> Iterator[Measurement]:
+        raise RuntimeError("no such operator")
+        yield
+
+    evaluate = ProxyTask.__call__
+    monkeypatch.setattr(ProxyTask, "__call__", fails)
+    with pytest.raises(ValueError, match=r"proxy was stopped: 10 candidates in a row failed .*no such operator"):
+        asked("--networks", "16")
+    monkeypatch.setattr(ProxyTask, "__call__", evaluate)
+    assert asked("--networks", "16").exit_code == 0, "the others are trained when it is asked for again"
+    states = TrialStore.open(Path("audit/proxy")).frame()["state"]
+    assert states.tolist() == ["failed"] * 10 + ["complete"] * 6
+
+
+def test_a_space_of_fewer_networks_is_trained_whole(trained: Counter[str], tmp_path: Path) -> None:
+    (tmp_path / "five.py").write_text(
+        "from search_spaces import Architecture, SearchSpace, Stage, vary\n"
+        "backbone = Architecture(8, (Stage('mbconv', 3, 2, 4, 8, 1),), 32)\n"
+        "five = SearchSpace('five', backbone, vary(1, expand_ratio=(1, 2, 3, 4, 6)))\n"
+    )
+    for _ in range(2):
+        outcome = asked("--space", "five.py:five", "--image-size", "16", "--cheaper", "none", "--format", "json")
+        assert outcome.exit_code == 0
+        assert "interrupted" not in outcome.stderr
+        assert "has 5 networks: the controller has nothing more to propose" in outcome.stderr
+        assert {way["accuracy_networks"] for way in json.loads(outcome.stdout)["ways"]} == {5}
+    assert sum(trained.values()) == 3 * 5
+
+
 def test_another_task_in_the_folder_is_an_error(trained: Counter[str]) -> None:
     asked()
     with pytest.raises(
