@@ -103,11 +103,11 @@ class Conduct:
     quiet: bool
 
 
-def conduct_audit(audit: Audit, folder: Path, conduct: Conduct) -> bool:
+def conduct_audit(audit: Audit, folder: Path, conduct: Conduct) -> list[str] | None:
     """Train what has not been trained yet. A space of fewer networks than were asked for is trained whole.
 
     Returns:
-        whether the audit is complete; it is not where it was interrupted.
+        the names of the ways of training, the proxy first; None where it was interrupted.
 
     Raises:
         ValueError: the folder holds an audit of another task (lists the fields that differ), or networks fail one
@@ -125,8 +125,8 @@ def conduct_audit(audit: Audit, folder: Path, conduct: Conduct) -> bool:
             same = Stratified(search.problem.space, first.problem.features, audit.config.seed)
             title = f"{number + 1}/{len(variants)} {name}"
             if not _run(replace(search, controller=same), store, audit, conduct, title):
-                return False
-    return True
+                return None
+    return list(variants)
 
 
 def _opened(folder: Path, config: SearchConfig) -> tuple[Search, TrialStore]:

@@ -93,13 +93,13 @@ def audit(
     conduct = Conduct(check_workers(settings, config.evaluator), trial_timeout, _say, quiet)
     try:
         with redirect_stdout(sys.stderr):
-            complete = conduct_audit(audited, out, conduct)
+            ways = conduct_audit(audited, out, conduct)
     except KeyboardInterrupt:
-        complete = False
-    if not complete:
+        ways = None
+    if ways is None:
         _say(f"interrupted; nothing trained is lost: ask for the same audit with --out {out} to go on")
         raise typer.Exit(INTERRUPTED)
-    found = report(out, threshold=threshold)
+    found = report(out, ways, threshold=threshold)
     written = write_report(out, found)
     _print(found, format)
     _say("written: " + ", ".join(map(str, written)))

@@ -220,6 +220,33 @@ def test_a_space_of_fewer_networks_is_trained_whole(trained: Counter[str], tmp_p
     assert sum(trained.values()) == 3 * 5
 
 
+def test_what_is_left_of_another_audit_is_not_read(trained: Counter[str]) -> None:
+    STOP_AT[0] = 6  # the sixth task of other accuracies: half of the pictures
+    assert asked().exit_code == 130
+    assert TrialStore.open(Path("audit/data-half")).frame()["state"].tolist() == ["running"]
+    outcome = asked("--cheaper", "image", "--format", "json")
+    assert outcome.exit_code == 0
+    ways = {way["way"] for way in json.loads(outcome.stdout)["ways"]}
+    assert "data-half" not in ways
+    assert {"proxy", "image-16"} <= ways
+
+
+def test_all_ways_are_compared_on_the_same_networks(trained: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate, turns = ProxyTask.__call__, iter([False, True, True, *[False] * 5, *[True] * 6, False, False])
+
+    def fails(task: ProxyTask, architecture: Architecture, seed: int) -> Iterator[Measurement]:
+        if task.width < 1 and next(turns):
+            raise MemoryError
+        return evaluate(task, architecture, seed)  # type: ignore[return-value]
+
+    monkeypatch.setattr(ProxyTask, "__call__", fails)
+    found = json.loads(asked("--cheaper", "epochs,width", "--format", "json").stdout)
+    assert {row["accuracy_networks"] for row in [*found["ways"], *found["noise"]]} == {6}
+    assert found["failed"] == {"width-half": 2}
+    with pytest.raises(ValueError, match=r"2 are, and of width-half 2 \(6 failed, the last: MemoryError\)"):
+        asked("--cheaper", "width", "--out", "other")
+
+
 def test_another_task_in_the_folder_is_an_error(trained: Counter[str]) -> None:
     asked()
     with pytest.raises(
