@@ -121,6 +121,11 @@ def _print(found: dict[str, Any], format: Format) -> None:
         {"way": row["way"], "cost": f"{row['cost']:.3f}" if "cost" in row else "-"} | _cells(row) for row in rows
     ])  # fmt: skip
     print(f"cost is over the reference's, {found['reference']['cost_s']:.1f} s a network; intervals are 95 %")
+    pooled = [(way["way"], way["trainings"]) for way in found["ways"] if way["trainings"] > 1]
+    for name, count in pooled:
+        print(f"{name}: means over {count} trainings of each network with other seeds, each compared alone")
+    if found["reference"]["trainings"] > 1:
+        print(f"reference: the mean accuracy and reward of {found['reference']['trainings']} trainings of each network")
     if found["cheapest"] is None:
         print(f"no way keeps a tau of accuracies of {found['threshold']:g}: train longer, or on more pictures")
     else:
@@ -139,5 +144,5 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
             low, high = row[f"{of}_{key}_low"], row[f"{of}_{key}_high"]
             cells[f"{of} {name}"] = f"{row[f'{of}_{key}']:.2f} ({low:.2f} to {high:.2f})"
         top = row[f"{of}_top"]
-        cells[f"{of} best found"] = f"{round(row[f'{of}_recall'] * top)} of {top}"
+        cells[f"{of} best found"] = f"{round(row[f'{of}_recall'] * top, 1):g} of {top}"
     return cells

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from results.agreement import Agreement, agreement
@@ -29,29 +30,33 @@ def report(folder: Path, names: Sequence[str], *, threshold: float) -> dict[str,
     Returns:
         `ways`: for each way of training its cost in seconds a network, over the reference's too, and its agreement
         with the reference in accuracy and in reward; `noise`: the agreement between seeds; `cheapest`: the cheapest
-        whose tau of accuracies is at least the threshold, None where there is none.
+        whose tau of accuracies is at least the threshold, None where there is none. The proxy's trainings with other
+        seeds are one way: its cost and its agreement are means over them. The reference's accuracies are averaged.
 
     Raises:
         ValueError: fewer than three networks are complete in each (names the run with the fewest).
     """
     failed = {name: _failed(folder / name) for name in names}
     frames = _same_networks({name: _complete(folder / name) for name in names}, failed)
-    references = [frame for name, frame in frames.items() if name.startswith("reference")]
+    pooled: dict[str, list[pd.DataFrame]] = {}  # the trainings of each way
+    for name, frame in frames.items():
+        pooled.setdefault(name.partition("-seed-")[0], []).append(frame)
+    references = pooled.pop("reference")
     averaged = pd.concat(references).groupby(level=0)[["accuracy", "reward"]].mean()
-    cost_s = {name: float(frame["train_time_s"].mean()) for name, frame in frames.items()}
+    reference_s = _cost_s(references)
     ways: list[dict[str, Any]] = [
         {
             "way": name,
-            "cost_s": cost_s[name],
-            "cost": cost_s[name] / cost_s["reference"],
-            **_both(frame, averaged),
+            "trainings": len(trainings),
+            "cost_s": _cost_s(trainings),
+            "cost": _cost_s(trainings) / reference_s,
+            **_both(trainings, averaged),
         }
-        for name, frame in frames.items()
-        if not name.startswith("reference")
+        for name, trainings in pooled.items()
     ]
     ways.sort(key=lambda way: -way["cost_s"])
     noise = [
-        {"way": f"{name} against {kind}", **_both(frame, frames[kind])}
+        {"way": f"{name} against {kind}", **_both([frame], frames[kind])}
         for kind in ("proxy", "reference")
         for name, frame in frames.items()
         if name.startswith(f"{kind}-seed")
@@ -59,7 +64,7 @@ def report(folder: Path, names: Sequence[str], *, threshold: float) -> dict[str,
     good = [way for way in ways if way["accuracy_tau"] >= threshold]
     cheapest = min(good, key=lambda way: way["cost_s"], default=None)
     return {
-        "reference": {"cost_s": cost_s["reference"], "trainings": len(references)},
+        "reference": {"cost_s": reference_s, "trainings": len(references)},
         "ways": ways,
         "noise": noise,
         "threshold": threshold,
@@ -81,10 +86,16 @@ def _same_networks(frames: Mapping[str, pd.DataFrame], failed: Mapping[str, list
     return {name: frame[frame.index.isin(common)] for name, frame in frames.items()}
 
 
-def _both(frame: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
+def _cost_s(trainings: Sequence[pd.DataFrame]) -> float:
+    """Seconds of a training, in the mean."""
+    return float(np.mean([frame["train_time_s"].mean() for frame in trainings]))
+
+
+def _both(trainings: Sequence[pd.DataFrame], reference: pd.DataFrame) -> dict[str, float]:
     found: dict[str, float] = {}
     for column in ("accuracy", "reward"):
-        one: Agreement = agreement(frame[column], reference[column], top=TOP)
+        readings = pd.concat([frame[column] for frame in trainings], axis=1)
+        one: Agreement = agreement(readings, reference[column], top=TOP)
         found |= {f"{column}_{name}": value for name, value in one._asdict().items()}
     return found
 

@@ -19,6 +19,7 @@ from nas.config import SearchConfig
 from nas.controllers.stratified import Stratified, _van_der_corput
 from nas.problem import Problem
 from nas.reward import REWARDS
+from results.agreement import agreement
 from results.store import TrialStore
 from results.trial import Measurement
 from search_spaces import SPACES, Architecture, cost
@@ -145,7 +146,7 @@ def test_it_says_what_each_way_is_worth(trained: Counter[str]) -> None:
     assert outcome.exit_code == 0
     found = json.loads(outcome.stdout)
     ways = {way["way"]: way for way in found["ways"]}
-    assert set(ways) == {"proxy", "proxy-seed-1", "image-24", "image-16", "epochs-1", "data-half", "width-half"}
+    assert set(ways) == {"proxy", "image-24", "image-16", "epochs-1", "data-half", "width-half"}
     assert ways["proxy"]["cost"] == pytest.approx(0.1)
     assert ways["image-16"]["cost"] == pytest.approx(0.025)
     for way in found["ways"]:
@@ -187,7 +188,7 @@ def test_an_audit_that_was_stopped_goes_on(trained: Counter[str]) -> None:
     again = asked("--format", "csv")
     assert again.exit_code == 0
     assert not trained
-    assert len(again.stdout.splitlines()) == 1 + 7 + 1
+    assert len(again.stdout.splitlines()) == 1 + 6 + 1
 
 
 def test_networks_that_fail_alike_are_no_interruption(trained: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +246,24 @@ def test_all_ways_are_compared_on_the_same_networks(trained: Counter[str], monke
     assert found["failed"] == {"width-half": 2}
     with pytest.raises(ValueError, match=r"2 are, and of width-half 2 \(6 failed, the last: MemoryError\)"):
         asked("--cheaper", "width", "--out", "other")
+
+
+def test_trainings_with_other_seeds_are_one_way(trained: Counter[str]) -> None:
+    outcome = asked("--seeds", "3", "--reference-seeds", "2", "--cheaper", "epochs", "--threshold", "-1")
+    assert "proxy: means over 3 trainings of each network with other seeds, each compared alone" in outcome.stdout
+    assert "reference: the mean accuracy and reward of 2 trainings of each network" in outcome.stdout
+    found = json.loads(Path("audit/audit.json").read_text())
+    assert [(way["way"], way["trainings"]) for way in found["ways"]] == [("proxy", 3), ("epochs-1", 1)]
+    assert found["cheapest"] == "epochs-1"
+
+    def accuracies(name: str) -> pd.Series:
+        return TrialStore.open(Path("audit") / name).frame().set_index("architecture")["accuracy"]
+
+    reference = (accuracies("reference") + accuracies("reference-seed-1")) / 2
+    alone = [agreement(accuracies(name), reference, top=5) for name in ("proxy", "proxy-seed-1", "proxy-seed-2")]
+    assert found["ways"][0]["accuracy_tau"] == pytest.approx(np.mean([one.tau for one in alone]))
+    assert found["ways"][0]["accuracy_recall"] == pytest.approx(np.mean([one.recall for one in alone]))
+    assert len({one.tau for one in alone}) > 1
 
 
 def test_another_task_in_the_folder_is_an_error(trained: Counter[str]) -> None:
