@@ -110,7 +110,7 @@ class Search:
         calibration: by which the proxy expects step times, as plain data; None where there is none.
         first_draw: what is proposed before the controller is asked; None where nothing is.
         earlier: what earlier runs measured and this search may take from them.
-        epochs: how many measurements the evaluator gives of a candidate; None where it does not say.
+        epochs: for how many the evaluator trains a candidate; None where it does not say.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
     """

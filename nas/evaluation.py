@@ -29,7 +29,9 @@ def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Generator[M
         result = evaluate(Architecture.parse(architecture), seed)
         if not isinstance(result, Measurement | Iterable):
             raise TypeError(f"an evaluator must give Measurements; got {type(result).__name__}")
-        before = 0.0
+        before, whole = 0.0, epochs_of(evaluate)
+        if isinstance(result, Measurement) and result.epoch is None and whole is not None:
+            result = replace(result, epoch=whole)  # it measures once, at the end
         for given in (result,) if isinstance(result, Measurement) else result:
             if not isinstance(given, Measurement):
                 raise TypeError(f"an evaluator must give Measurements; got {type(given).__name__}")

@@ -19,7 +19,7 @@ from nas.forecast import Forecast, forecast
 from nas.problem import Problem
 from nas.runs import RunSettings
 from nas.search import Workers
-from nas.work import CONTROLLER_S, evaluation_seconds, left_of, on_ray, work_of
+from nas.work import CONTROLLER_S, evaluation_seconds, left_of, on_ray, stopping_of, work_of
 from results.trial import Failure, Trial
 from search_spaces import Architecture
 
@@ -100,17 +100,18 @@ def make_plan(search: Search, settings: RunSettings, workers: Workers) -> Plan:
     notes = list(_notes(search, settings, workers))
     if search.identity["evaluator"] != "proxy":
         timed = _evaluated(search, chosen)
-        seconds = [one.seconds for one in timed if one.seconds is not None]
+        seconds = [_share(search, settings) * one.seconds for one in timed if one.seconds is not None]
         basis, off = f"from {len(timed)} candidates that were evaluated", 0.0
     else:
-        threads = 1 if on_ray(search, settings, workers) else None
-        timed, seconds, basis, off = _trained(search, pool, chosen, workers, threads=threads)
+        timer, threads = _timer(search, settings), 1 if on_ray(search, settings, workers) else None
+        found = _times(timer, [search.problem.space.backbone, *chosen], workers, threads)
+        timed, seconds, basis, off = _trained(search, timer, pool, chosen, found)
     notes += [f"failed: {one.architecture} ({one.failure.kind}): {one.failure.reason}" for one in timed if one.failure]
     if all(one.failure for one in timed):
         return Plan(tuple(timed), None, (*notes, "no forecast: all candidates that were timed failed"))
     if (steps := _off_calibration(timed)) is not None:
         notes.append(f"steps of those timed are {steps:.0%} off what the calibration expects, in the mean")
-    seconds = _shortened(seconds, search, settings)
+    seconds = _within(settings.trial_timeout_s, seconds)
     made = forecast(seconds, work_of(search, settings, workers), basis=basis, rng=rng, off=off)
     return Plan(tuple(timed), made, tuple(notes))
 
@@ -155,15 +156,25 @@ def at_start(search: Search, settings: RunSettings, workers: Workers, trials: It
             _by_calibration(search, settings, workers, rng),
             "by the calibration and the anchor timed alone",
         )
-    seconds = _shortened(seconds, search, settings)
+    seconds = _within(settings.trial_timeout_s, seconds)
     return forecast(seconds, work, basis=basis, rng=rng) if seconds else None
 
 
-def _shortened(seconds: Sequence[float], search: Search, settings: RunSettings) -> list[float]:
-    """What whole evaluations come to where they are stopped early, or at a time limit."""
-    stopping = settings.stopping(search.epochs)
-    share = 1.0 if stopping is None else stopping.expected_share
-    return [min(share * one, settings.trial_timeout_s or math.inf) for one in seconds]
+def _within(timeout_s: float | None, seconds: Sequence[float]) -> list[float]:
+    return [min(one, timeout_s or math.inf) for one in seconds]
+
+
+def _share(search: Search, settings: RunSettings) -> float:
+    """Of their epochs, what candidates are expected to be trained for."""
+    stopping = stopping_of(search, settings)
+    return 1.0 if stopping is None else stopping.expected_share
+
+
+def _timer(search: Search, settings: RunSettings) -> TrainingTimer:
+    from trainers.training_time import TrainingTimer  # loads torch
+
+    task: Any = search.evaluate
+    return TrainingTimer(task, share=_share(search, settings))
 
 
 def _by_calibration(search: Search, settings: RunSettings, workers: Workers, rng: np.random.Generator) -> list[float]:
@@ -175,10 +186,8 @@ def _by_calibration(search: Search, settings: RunSettings, workers: Workers, rng
     ray = on_ray(search, settings, workers)
     if search.calibration is None or workers.address is not None or (ray and workers.gpus):
         return []
-    from trainers.training_time import TrainingTimer  # loads torch
-
     task: Any = search.evaluate
-    timer = TrainingTimer(task)
+    timer = _timer(search, settings)
     anchor = _time(timer, search.problem.space.backbone, 1 if ray else None)
     if isinstance(anchor, Failure):
         return []  # candidates will say so
@@ -186,11 +195,10 @@ def _by_calibration(search: Search, settings: RunSettings, workers: Workers, rng
 
 
 def _notes(search: Search, settings: RunSettings, workers: Workers) -> Iterable[str]:
-    stopping = settings.stopping(search.epochs)
-    if stopping is not None and stopping.expected_share < 1:
+    if (share := _share(search, settings)) < 1:
         yield (
-            f"asha is expected to leave {stopping.expected_share:.0%} of the epochs; a controller whose candidates "
-            f"get better has more of them trained on"
+            f"asha is expected to leave {share:.0%} of the epochs; a controller whose candidates get better has more "
+            f"of them trained on"
         )
     if search.identity["controller"] not in CONTROLLER_S:
         yield f"what {search.identity['controller']} takes to propose is not known, and not in the forecast"
@@ -217,18 +225,20 @@ def _evaluated(search: Search, chosen: Sequence[Architecture]) -> list[Timed]:
 
 def _trained(
     search: Search,
+    timer: TrainingTimer,
     pool: Sequence[Architecture],
     chosen: Sequence[Architecture],
-    workers: Workers,
-    *,
-    threads: int | None,
+    times: Sequence[TrainingTime | Failure],
 ) -> tuple[list[Timed], list[float], str, float]:
-    """Candidates of the proxy: those timed; the seconds of them, or of all drawn, what these are and how far off."""
-    from trainers.training_time import TrainingTime, TrainingTimer
+    """Candidates of the proxy: those timed; the seconds of them, or of all drawn, what these are and how far off.
+
+    Args:
+        times: of the anchor, and of those chosen.
+    """
+    from trainers.training_time import TrainingTime
 
     task: Any = search.evaluate
-    timer = TrainingTimer(task)
-    anchor, *found = _times(timer, [search.problem.space.backbone, *chosen], workers, threads)
+    anchor, *found = times
     if isinstance(anchor, Failure):
         raise ValueError(f"the anchor, which each step is timed against, could not be trained: {anchor.reason}")
     timed = []

@@ -45,6 +45,7 @@ class EarlyStopping:
             after so many times the epochs.
         stop_by: what is compared: the `accuracy`, or the `reward` that a candidate has as it is.
         epochs: for how long the evaluator trains a candidate; None where it does not say.
+        within: whether it measures within epochs where it is asked to; else rungs are the ends of epochs.
 
     Raises:
         ValueError: grace_epochs is not above 0, reduction_factor under `LEAST_REDUCTION` or not finite, stop_by is
@@ -55,6 +56,7 @@ class EarlyStopping:
     reduction_factor: float = 3.0
     stop_by: str = "reward"
     epochs: int | None = None
+    within: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.grace_epochs < math.inf:
@@ -69,14 +71,16 @@ class EarlyStopping:
     @property
     def can_stop(self) -> bool:
         """Whether there is anything left to save when the first decision comes."""
-        return self.epochs is None or self.grace_epochs < self.epochs
+        return bool(self.rungs)
 
     @property
     def rungs(self) -> tuple[float, ...]:
         """After how many epochs candidates are compared, as far as that is before the end, and no further than 100."""
         end = min(self.epochs or FURTHEST, FURTHEST)
         places = (float(self.grace_epochs) * self.reduction_factor**k for k in count())  # as Ray Tune computes them
-        return tuple(takewhile(lambda place: place < end, places))
+        if not self.within:
+            places = (float(math.ceil(place - 1e-9)) for place in places)
+        return tuple(dict.fromkeys(takewhile(lambda place: place < end, places)))
 
     @property
     def expected_share(self) -> float:

@@ -12,7 +12,7 @@ from nas.config import Search
 from nas.forecast import Work
 from nas.leaders import CONFIRMATIONS
 from nas.runs import RunSettings
-from nas.search import Workers, on_tune
+from nas.search import EarlyStopping, Workers, on_tune
 from results.trial import Trial
 
 RAY_START_S = (8.0, 25.0)
@@ -58,9 +58,14 @@ def work_of(search: Search, settings: RunSettings, workers: Workers) -> Work:
     )
 
 
+def stopping_of(search: Search, settings: RunSettings) -> EarlyStopping | None:
+    """When a search's candidates are stopped early, if ever."""
+    return settings.stopping(search.epochs, within=hasattr(search.evaluate, "measure_at"))
+
+
 def on_ray(search: Search, settings: RunSettings, workers: Workers) -> bool:
     """Whether candidates will be evaluated by workers of Ray's, which train with one thread each."""
-    stopping = settings.stopping(search.epochs)
+    stopping = stopping_of(search, settings)
     return on_tune(workers, stopping if stopping is not None and stopping.can_stop else None)
 
 

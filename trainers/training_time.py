@@ -64,13 +64,15 @@ class TrainingTimer:
 
     Args:
         task: whose candidates are meant.
+        share: of their epochs, what they are trained for where they are stopped early.
 
     Attributes:
         steps: of a candidate's training.
         epochs: after each of which it is evaluated.
     """
 
-    def __init__(self, task: ProxyTask) -> None:
+    def __init__(self, task: ProxyTask, *, share: float = 1.0) -> None:
+        self._share = share
         batch, data = task.recipe.batch_size, task.data
         batches = data.sizes["train"] // batch
         self.epochs, self.steps = task.recipe.epochs, task.recipe.epochs * batches
@@ -143,7 +145,7 @@ class TrainingTimer:
         Args:
             anchor: of the network that steps are timed against.
         """
-        training = found.start_s + self.steps * found.step_s + self.epochs * found.evaluation_s
+        training = found.start_s + self._share * (self.steps * found.step_s + self.epochs * found.evaluation_s)
         return training + timing_s(found.one_thread_step_s, anchor.one_thread_step_s or anchor.step_s)
 
     def scaled(self, ratio: float, anchor: TrainingTime) -> float:

@@ -175,6 +175,16 @@ def test_epochs_are_counted_where_an_evaluator_does_not_say_them() -> None:
     )
 
 
+def test_a_single_measurement_is_of_the_end_of_the_training() -> None:
+    class Once:
+        epochs = 10
+
+        def __call__(self, architecture: Architecture, seed: int) -> Measurement:
+            return Measurement(accuracy=0.5)
+
+    assert list(evaluations(Once(), str(CHEAPEST), 0)) == [Measurement(accuracy=0.5, epoch=10)]
+
+
 def raising(error: BaseException, after: int = 0) -> Evaluate:
     def evaluate(architecture: Architecture, seed: int) -> Iterator[Measurement]:
         for epoch in range(after):
