@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.config import Search, recorded_in
+from nas.config import Search
 from nas.evaluation import evaluations, failure_of
+from nas.evaluators import recorded_in
 from nas.forecast import Forecast, forecast
 from nas.problem import Problem
 from nas.runs import RunSettings
