@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from nas.config import Search, optimises_objectives, recorded_in
+from nas.config import Search, optimises_objectives
+from nas.evaluators import recorded_in
 from nas.forecasting import Forecasts
 from nas.plan import at_start
 from nas.progress import SearchProgress, duration

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.config import Search, recorded_in
+from nas.config import Search
 from nas.evaluation import evaluations, failure_of
+from nas.evaluators import recorded_in
 from nas.forecast import Forecast, forecast
 from nas.problem import Problem
 from nas.runs import RunSettings
 from nas.search import Workers
-from nas.work import CONTROLLER_S, evaluation_seconds, left_of, work_of
+from nas.work import CONTROLLER_S, evaluation_seconds, left_of, on_ray, stopping_of, work_of
 from results.trial import Failure, Trial
 from search_spaces import Architecture
 
@@ -103,8 +104,9 @@ def make_plan(search: Search, settings: RunSettings, workers: Workers) -> Plan:
         seconds = [_share(search, settings) * one.seconds for one in timed if one.seconds is not None]
         basis, off = f"from {len(timed)} candidates that were evaluated", 0.0
     else:
-        timer = _timer(search, settings)
-        timed, seconds, basis, off = _trained(search, timer, pool, chosen, workers)
+        timer, threads = _timer(search, settings), 1 if on_ray(search, settings, workers) else None
+        found = _times(timer, [search.problem.space.backbone, *chosen], workers, threads)
+        timed, seconds, basis, off = _trained(search, timer, pool, chosen, found)
     notes += [f"failed: {one.architecture} ({one.failure.kind}): {one.failure.reason}" for one in timed if one.failure]
     if all(one.failure for one in timed):
         return Plan(tuple(timed), None, (*notes, "no forecast: all candidates that were timed failed"))
@@ -165,7 +167,7 @@ def _within(timeout_s: float | None, seconds: Sequence[float]) -> list[float]:
 
 def _share(search: Search, settings: RunSettings) -> float:
     """Of their epochs, what candidates are expected to be trained for."""
-    stopping = settings.stopping(search.epochs, within=hasattr(search.evaluate, "measure_at"))
+    stopping = stopping_of(search, settings)
     return 1.0 if stopping is None else stopping.expected_share
 
 
@@ -182,11 +184,12 @@ def _by_calibration(search: Search, settings: RunSettings, workers: Workers, rng
     A calibration's own seconds are of another day. None where there is none; nor where workers are elsewhere, or on
     GPUs, of which this process is to hold nothing.
     """
-    if search.calibration is None or workers.address is not None or (workers.count > 1 and workers.gpus):
+    ray = on_ray(search, settings, workers)
+    if search.calibration is None or workers.address is not None or (ray and workers.gpus):
         return []
     task: Any = search.evaluate
     timer = _timer(search, settings)
-    anchor = _time(timer, search.problem.space.backbone, None if workers.count == 1 else 1)
+    anchor = _time(timer, search.problem.space.backbone, 1 if ray else None)
     if isinstance(anchor, Failure):
         return []  # candidates will say so
     return [timer.scaled(task.expected_step_time(architecture), anchor) for architecture in draw(search.problem, rng)]
@@ -226,13 +229,17 @@ def _trained(
     timer: TrainingTimer,
     pool: Sequence[Architecture],
     chosen: Sequence[Architecture],
-    workers: Workers,
+    times: Sequence[TrainingTime | Failure],
 ) -> tuple[list[Timed], list[float], str, float]:
-    """Candidates of the proxy: those timed; the seconds of them, or of all drawn, what these are and how far off."""
+    """Candidates of the proxy: those timed; the seconds of them, or of all drawn, what these are and how far off.
+
+    Args:
+        times: of the anchor, and of those chosen.
+    """
     from trainers.training_time import TrainingTime
 
     task: Any = search.evaluate
-    anchor, *found = _times(timer, [search.problem.space.backbone, *chosen], workers)
+    anchor, *found = times
     if isinstance(anchor, Failure):
         raise ValueError(f"the anchor, which each step is timed against, could not be trained: {anchor.reason}")
     timed = []
@@ -268,18 +275,20 @@ def _side_by_side(workers: Workers) -> int:
     return max(1, min(workers.count, fit, PROCESSES))
 
 
-def _times(timer: TrainingTimer, networks: Sequence[Architecture], workers: Workers) -> list[TrainingTime | Failure]:
+def _times(
+    timer: TrainingTimer, networks: Sequence[Architecture], workers: Workers, threads: int | None
+) -> list[TrainingTime | Failure]:
     """What the training of networks takes; side by side, so that workers that wait for each other do so here."""
     count = _side_by_side(workers)
     if workers.count == 1 and workers.address is None:
-        return [_time(timer, network) for network in networks]
+        return [_time(timer, network, threads) for network in networks]
     context = multiprocessing.get_context("spawn")  # CUDA and threads do not outlive a fork
     with ProcessPoolExecutor(count, context) as processes:
-        pending = [processes.submit(_time, timer, network, 1) for network in networks]  # Ray gives a worker one thread
+        pending = [processes.submit(_time, timer, network, threads) for network in networks]
         return [_result(one) for one in pending]
 
 
-def _time(timer: TrainingTimer, network: Architecture, threads: int | None = None) -> TrainingTime | Failure:
+def _time(timer: TrainingTimer, network: Architecture, threads: int | None) -> TrainingTime | Failure:
     try:
         return timer(network, threads=threads)
     except Exception as error:  # noqa: BLE001 - a candidate may fail in any way; it is a part of the plan

@@ -197,9 +197,16 @@ def run_serial(session: SearchSession, evaluate: Evaluate, *, trial_timeout_s: f
         evaluate: called in this thread, so that what it holds (data, a CUDA context) is made once.
         trial_timeout_s: the longest that one candidate may take. It interrupts between two operations of the
             interpreter, not inside one, and only in the main thread.
+
+    Raises:
+        OSError: the GPU is of no more use to this process. The candidate is left open, to be begun again on resume.
     """
     while (trial := session.ask()) is not None:
-        session.tell(trial.number, _evaluate(session, evaluate, trial, trial_timeout_s))
+        failure = _evaluate(session, evaluate, trial, trial_timeout_s)
+        if failure is not None and failure.kind == "worker_lost":
+            raise OSError(f"the GPU must answer, and every candidate would fail as trial {trial.number} did, which "
+                          f"will be begun again: {failure.reason}")  # fmt: skip
+        session.tell(trial.number, failure)
     session.store.write_view()
 
 

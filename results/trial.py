@@ -13,7 +13,8 @@ same architecture before."""
 Arm = Literal["controller", "random", "screened", "confirm"]
 
 FailureKind = Literal["out_of_memory", "diverged", "timeout", "worker_lost", "error", "over_limit"]
-"""`over_limit`: of a limit that nothing tells before a network is built; its trial is infeasible, not failed."""
+"""`worker_lost`: the process that evaluated it was lost, or its GPU was. `over_limit`: of a limit that nothing tells
+before a network is built; its trial is infeasible, not failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -240,7 +240,7 @@ class ProxyTask:
 
     def _trained(self, architecture: Architecture) -> Architecture:
         """The network that is trained in place of an architecture."""
-        return architecture if self.width == 1 else scale_uniformly(architecture, self.width, 1.0, guard=False)
+        return narrowed(architecture, self.width)
 
     def _build(self, architecture: Architecture, seed: int) -> Network:
         generator = torch.Generator().manual_seed(seed)
@@ -271,6 +271,11 @@ class ProxyTask:
             device=device_name(torch_device(self.device)),
             host=platform.node(),
         )
+
+
+def narrowed(architecture: Architecture, width: float) -> Architecture:
+    """The network that is trained in place of an architecture: its widths multiplied by `width`."""
+    return architecture if width == 1 else scale_uniformly(architecture, width, 1.0, guard=False)
 
 
 class _Measured(NamedTuple):

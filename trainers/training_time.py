@@ -19,7 +19,7 @@ from trainers.data import Split
 from trainers.device_data import DeviceData, on_device
 from trainers.devices import torch_device
 from trainers.network import build_network
-from trainers.proxy import BLOCKS, ProxyTask
+from trainers.proxy import BLOCKS, ProxyTask, narrowed
 from trainers.step_timer import one_thread
 from trainers.timing import BLOCK_S
 from trainers.train import accuracy, train_epochs
@@ -84,6 +84,7 @@ class TrainingTimer:
             test=_first(data.test, 0),
         )
         self._data, self._recipe, self._device = few, replace(task.recipe, epochs=2 + ROUNDS), task.device
+        self._width = task.width
         self._on_device: DeviceData | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -115,7 +116,10 @@ class TrainingTimer:
         data, classes = self._on_device, len(self._data.class_names)
         begun = time.perf_counter()
         network = build_network(
-            architecture, classes, self._data.in_channels, generator=torch.Generator().manual_seed(0)
+            narrowed(architecture, self._width),
+            classes,
+            self._data.in_channels,
+            generator=torch.Generator().manual_seed(0),
         )
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         start_s = time.perf_counter() - begun
