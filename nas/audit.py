@@ -103,14 +103,15 @@ class Conduct:
     quiet: bool
 
 
-def conduct_audit(audit: Audit, folder: Path, conduct: Conduct) -> bool:
-    """Train what has not been trained yet.
+def conduct_audit(audit: Audit, folder: Path, conduct: Conduct) -> list[str] | None:
+    """Train what has not been trained yet. A space of fewer networks than were asked for is trained whole.
 
     Returns:
-        whether the audit is complete; it is not where it was interrupted.
+        the names of the ways of training, the proxy first; None where it was interrupted.
 
     Raises:
-        ValueError: the folder holds an audit of another task (lists the fields that differ).
+        ValueError: the folder holds an audit of another task (lists the fields that differ), or networks fail one
+            after the other in the same way (says how).
     """
     proxy = replace(audit.config, controller="stratified", random_arm=0.0)
     with _ray_kept(conduct.workers):
@@ -124,8 +125,8 @@ def conduct_audit(audit: Audit, folder: Path, conduct: Conduct) -> bool:
             same = Stratified(search.problem.space, first.problem.features, audit.config.seed)
             title = f"{number + 1}/{len(variants)} {name}"
             if not _run(replace(search, controller=same), store, audit, conduct, title):
-                return False
-    return True
+                return None
+    return list(variants)
 
 
 def _opened(folder: Path, config: SearchConfig) -> tuple[Search, TrialStore]:
@@ -140,7 +141,11 @@ def _opened(folder: Path, config: SearchConfig) -> tuple[Search, TrialStore]:
 
 
 def _run(search: Search, store: TrialStore, audit: Audit, conduct: Conduct, title: str) -> bool:
-    """Take one run to its end; says whether it came to it."""
+    """Take one run to its end; says whether it came to it, which it did not where it was interrupted.
+
+    Raises:
+        ValueError: something else stopped it.
+    """
     settings = RunSettings(budget=audit.networks, trial_timeout_s=conduct.trial_timeout_s)
     try:
         note_start(store, settings)
@@ -155,7 +160,13 @@ def _run(search: Search, store: TrialStore, audit: Audit, conduct: Conduct, titl
             finish(session, search, conduct.workers, timeout_s=conduct.trial_timeout_s, stopping=None)
     finally:
         store.close()
-    return session.stopped_because is None
+    if session.stopped_because == "interrupted":
+        return False
+    if session.stopping:
+        raise ValueError(f"{title} was stopped: {session.stopped_because}; see to it, and ask for the same audit again")
+    if session.stopped_because is not None:
+        conduct.say(f"{title} has {session.evaluated} networks: {session.stopped_because}")
+    return True
 
 
 @contextmanager

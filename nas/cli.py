@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,10 +16,8 @@ from nas.cli_correction import correct
 from nas.cli_devices import calibrate
 from nas.cli_networks import describe, scale
 from nas.cli_proxy import proxy
-from nas.show import Format, print_frame
-
-if TYPE_CHECKING:
-    import pandas as pd
+from nas.cli_trials import pareto, trials
+from nas.show import Format
 
 # Modules that load numpy, pandas, torch or Ray are imported inside the commands, so that --help is quick.
 
@@ -231,42 +228,8 @@ def resume(
     raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet, fork=fork))
 
 
-@app.command()
-def trials(
-    run: options.Run,
-    top: Annotated[int | None, typer.Option(min=1, help="Only the trials of the highest rewards.")] = None,
-    correction: options.CorrectionOption = None,
-    format: options.FormatOption = Format.table,
-) -> None:
-    """List the trials of a run, also while it runs."""
-    from results.store import TrialStore
-
-    frame = _corrected(TrialStore.open(run).frame(), correction)
-    if top is not None:
-        frame = frame[frame["state"] == "complete"].nlargest(top, "reward")
-    print_frame(frame, format, columns=_columns(frame))
-
-
-@app.command()
-def pareto(
-    run: options.Run,
-    objectives: Annotated[
-        str | None,
-        typer.Option(help="Columns of the trial table; of accuracy and reward more is better. Default: the run's."),
-    ] = None,
-    correction: options.CorrectionOption = None,
-    format: options.FormatOption = Format.table,
-) -> None:
-    """List the trials of a run that no other beats in every objective."""
-    from results.pareto import front_of
-    from results.store import TrialStore
-
-    store = TrialStore.open(run)
-    names = objectives.split(",") if objectives else _objectives_of(store.configuration)
-    front = front_of(_corrected(store.frame(), correction), [name.strip() for name in names])
-    print_frame(front, format, columns=_columns(front))
-
-
+app.command()(trials)
+app.command()(pareto)
 app.command()(correct)
 app.command()(describe)
 app.command()(scale)
@@ -274,37 +237,8 @@ app.command()(calibrate)
 app.add_typer(proxy)
 
 
-def _objectives_of(configuration: Mapping[str, Any]) -> list[str]:
-    return list(configuration.get("identity", {}).get("objectives", ("accuracy", "step_time", "params")))
-
-
 def _absolute(folders: list[Path] | None) -> list[str]:
     return [str(folder.resolve()) for folder in folders or ()]
-
-
-def _corrected(frame: pd.DataFrame, path: Path | None) -> pd.DataFrame:
-    """A trial table with the corrected accuracy beside the raw one, where a correction is given that helps."""
-    if path is None:
-        return frame
-    from results.correction import Correction
-
-    correction = Correction.read(path)
-    typer.echo(correction.verdict, err=True)
-    if correction.helps:
-        frame.insert(list(frame.columns).index("accuracy") + 1, "accuracy_corrected", correction.corrected(frame))
-    return frame
-
-
-def _columns(frame: pd.DataFrame) -> list[str]:
-    """What a table for people shows of a trial table."""
-    reused = ["reused_from"] if frame["reused_from"].notna().any() else []
-    return [*(name for name in _COLUMNS if name in frame), *reused]
-
-
-_COLUMNS = (
-    *("number", "state", "reward", "accuracy", "accuracy_corrected", "step_time", "params", "macs"),
-    *("failure", "reason", "architecture"),
-)
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -24,12 +24,29 @@ def correct(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to keep it.")] = Path(
         "correction.json"
     ),
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="Whose proxy a file's accuracies come from. Default: `proxy` beside the file, "
+            "as in an audit's folder.",
+        ),
+    ] = None,
     format: options.FormatOption = Format.table,
 ) -> None:
     """Fit a correction of brief trainings to longer ones, and say whether it ranks held-out networks better."""
+    from nas.identity import measured_by
     from results.correction import Correction, read_trainings
+    from results.store import TrialStore
 
-    correction = Correction.fit(read_trainings(table))
+    trainings = read_trainings(table)
+    beside = table.with_name("proxy")
+    measured_in = run or (table if table.is_dir() else beside if (beside / "run.json").exists() else None)
+    proxy = None if measured_in is None else measured_by(TrialStore.open(measured_in).configuration)
+    if proxy is None:
+        typer.echo("which proxy the accuracies come from is not known, and cannot be checked: name its --run", err=True)
+    correction = Correction.fit(trainings, measured_by=proxy)
     correction.write(out)
     row = {**asdict(correction), "helps": correction.helps, "file": str(out)}
     if format is Format.json:

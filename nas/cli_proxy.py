@@ -93,13 +93,13 @@ def audit(
     conduct = Conduct(check_workers(settings, config.evaluator), trial_timeout, _say, quiet)
     try:
         with redirect_stdout(sys.stderr):
-            complete = conduct_audit(audited, out, conduct)
+            ways = conduct_audit(audited, out, conduct)
     except KeyboardInterrupt:
-        complete = False
-    if not complete:
+        ways = None
+    if ways is None:
         _say(f"interrupted; nothing trained is lost: ask for the same audit with --out {out} to go on")
         raise typer.Exit(INTERRUPTED)
-    found = report(out, threshold=threshold)
+    found = report(out, ways, threshold=threshold)
     written = write_report(out, found)
     _print(found, format)
     _say("written: " + ", ".join(map(str, written)))
@@ -121,6 +121,11 @@ def _print(found: dict[str, Any], format: Format) -> None:
         {"way": row["way"], "cost": f"{row['cost']:.3f}" if "cost" in row else "-"} | _cells(row) for row in rows
     ])  # fmt: skip
     print(f"cost is over the reference's, {found['reference']['cost_s']:.1f} s a network; intervals are 95 %")
+    pooled = [(way["way"], way["trainings"]) for way in found["ways"] if way["trainings"] > 1]
+    for name, count in pooled:
+        print(f"{name}: means over {count} trainings of each network with other seeds, each compared alone")
+    if found["reference"]["trainings"] > 1:
+        print(f"reference: the mean accuracy and reward of {found['reference']['trainings']} trainings of each network")
     if found["cheapest"] is None:
         print(f"no way keeps a tau of accuracies of {found['threshold']:g}: train longer, or on more pictures")
     else:
@@ -139,5 +144,5 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
             low, high = row[f"{of}_{key}_low"], row[f"{of}_{key}_high"]
             cells[f"{of} {name}"] = f"{row[f'{of}_{key}']:.2f} ({low:.2f} to {high:.2f})"
         top = row[f"{of}_top"]
-        cells[f"{of} best found"] = f"{round(row[f'{of}_recall'] * top)} of {top}"
+        cells[f"{of} best found"] = f"{round(row[f'{of}_recall'] * top, 1):g} of {top}"
     return cells

@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from nas.config import Search, optimises_objectives, recorded_in
+from nas.config import Search, optimises_objectives
+from nas.evaluators import recorded_in
 from nas.forecasting import Forecasts
 from nas.plan import at_start
 from nas.progress import SearchProgress, duration
@@ -65,10 +66,10 @@ def conduct(
         workers = check_workers(settings, search.identity["evaluator"])
         note_start(store, settings)
         session = make_session(search, store, settings, fork=fork)
-        asked = settings.stopping(search.epochs)
+        asked = _stopping(search, settings)
         stopping = asked if asked is not None and asked.can_stop else None
-        if stopping is not None and hasattr(search.evaluate, "measure_at"):
-            search.evaluate.measure_at = stopping.rungs
+        if stopping is not None and stopping.within:
+            search.evaluate.measure_at = stopping.rungs  # type: ignore[attr-defined]
         for line in [] if quiet else _opening_lines(search, store, settings, workers):
             say(line)
         forecasts = _forecasts(search, session, settings, workers, lambda text: None if quiet else say(text))
@@ -96,12 +97,12 @@ def conduct(
         say(line)
     _print_outcome(session, forecasts, format, search.identity["random_arm"], search.epochs)
     if stopping is not None and not quiet:
-        complete = [t for t in store.trials.values() if t.state == "complete"]
+        complete = [t for t in store.trials.values() if t.state == "complete" and not t.replicate]
         longest = max((t.epochs for t in complete), default=math.inf)
         if longest <= stopping.grace_epochs:
             say(f"--scheduler asha could stop nothing: {_too_short(longest, stopping)}")
-        elif complete and max(len(t.curve) for t in complete) == 1:
-            say("--scheduler asha could stop nothing: a candidate is measured once, at its end")
+        elif complete and not any(epoch in stopping.rungs for t in complete for epoch in t.curve_epochs[:-1]):
+            say("--scheduler asha could stop nothing: no candidate was measured where it decides")
     return _closing_lines(session, resume, say, quiet)
 
 
@@ -154,6 +155,10 @@ def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], Non
     return 0
 
 
+def _stopping(search: Search, settings: RunSettings) -> EarlyStopping | None:
+    return settings.stopping(search.epochs, within=hasattr(search.evaluate, "measure_at"))
+
+
 def _too_short(epochs: float, stopping: EarlyStopping) -> str:
     return (
         f"a candidate is trained for {epochs:g} epoch{'s' * (epochs != 1)} and may be stopped after "
@@ -176,7 +181,7 @@ def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, wor
     done = sum(t.state in ("complete", "failed", "stopped") for t in store.trials.values())
     if done:
         lines.append(f"{done} candidates are done")
-    stopping = settings.stopping(search.epochs)
+    stopping = _stopping(search, settings)
     if stopping is not None and not stopping.can_stop:
         lines.append(f"--scheduler asha can stop nothing: {_too_short(search.epochs or 0, stopping)}")
         stopping = None

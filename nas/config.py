@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.controllers import CONTROLLERS, Controller
 from nas.evaluation import Evaluate, epochs_of
-from nas.plugins import absolute, is_file_reference, resolve, source_hash
+from nas.evaluators import evaluator_of, expected_step_time, recorded_in, with_calibration
+from nas.plugins import absolute, check_callable, is_file_reference, resolve, source_hash
 from nas.problem import Problem
 from nas.reward import REWARDS, bind, quantities
-from nas.screening import BRIEF_STEPS, first_draw
+from nas.screening import first_draw
 from nas.session import trial_seed
-from search_spaces import SPACES, Architecture, Genotype, SearchSpace
+from search_spaces import SPACES, Genotype, SearchSpace
 
 if TYPE_CHECKING:
     from nas.reuse import Trainings
@@ -110,7 +110,7 @@ class Search:
         calibration: by which the proxy expects step times, as plain data; None where there is none.
         first_draw: what is proposed before the controller is asked; None where nothing is.
         earlier: what earlier runs measured and this search may take from them.
-        epochs: how many measurements the evaluator gives of a candidate; None where it does not say.
+        epochs: for how many the evaluator trains a candidate; None where it does not say.
         splits: how many pictures each split has; None where no pictures are read.
         notes: what the user should know, a line each.
     """
@@ -156,11 +156,11 @@ def build(
     reward = bind(formula, config.reward_weights)
     _check_latency(config, quantities(formula))
     make_controller = resolve("controller", config.controller, CONTROLLERS)
-    _check_callable("controller", config.controller, make_controller, "space, features, seed")
+    check_callable("controller", config.controller, make_controller, "space, features, seed")
     image_size = config.image_size or (32 if config.space == "small" else 128)
-    evaluate, task, splits, notes = _evaluator(config, space, image_size)
+    evaluate, task, splits, notes = evaluator_of(config, space, image_size)
     if config.evaluator == "proxy":
-        notes = (*notes, *_with_calibration(evaluate, config, space, started, calibration))
+        notes = (*notes, *with_calibration(evaluate, config, space, started, calibration))
     shape = {"num_classes": task["num_classes"], "in_channels": task["in_channels"]} if splits else {}
     if config.controller == "optuna:gp":
         notes = (*notes, GP_WARNING)
@@ -170,7 +170,7 @@ def build(
         image_size,
         limits=config.limits,
         objectives=tuple(config.objectives),
-        step_time=_step_time(evaluate),
+        step_time=expected_step_time(evaluate),
         step_time_is_feature=config.evaluator == "proxy",
         **shape,
     )
@@ -219,7 +219,7 @@ def _check_proposals(config: SearchConfig, controller: Controller, evaluate: Eva
     """Raises ValueError where the proposals cannot be made as the options say."""
     if not 0 <= config.random_arm < 1:
         raise ValueError(f"random_arm must be a share of the proposals, from 0 to under 1; got {config.random_arm}")
-    untimed = recorded_in(config.evaluator) is not None and _step_time(evaluate) is None
+    untimed = recorded_in(config.evaluator) is not None and expected_step_time(evaluate) is None
     if optimises_objectives(controller) and "step_time" in config.objectives and untimed:
         raise ValueError(
             f"{config.controller} optimises {', '.join(config.objectives)}, and the evaluator has no step_time: "
@@ -250,132 +250,3 @@ def _named(text: str) -> str:
     if (recorded := recorded_in(text)) is not None:
         return f"{recorded[0]}:{Path(recorded[1]).name}"
     return f"{Path(text.rpartition(':')[0]).name}:{text.rpartition(':')[2]}" if is_file_reference(text) else text
-
-
-def _evaluator(
-    config: SearchConfig, space: SearchSpace, image_size: int
-) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
-    if config.evaluator == "proxy":
-        return _proxy(config, space, image_size)
-    if (recorded := recorded_in(config.evaluator)) is not None:
-        return _from_records(*recorded, space)
-    names = {"proxy": None, "table:FILE": None, "surrogate:FILE": None}
-    evaluate: Evaluate = resolve("evaluator", config.evaluator, names)
-    _check_callable("evaluator", config.evaluator, evaluate, "architecture, seed")
-    return evaluate, {}, None, ()
-
-
-def recorded_in(text: str) -> tuple[str, str] | None:
-    """`table` or `surrogate`, and the file, of an evaluator that answers from records; None of another."""
-    kind, colon, file = text.partition(":")
-    return (kind, file) if colon and kind in ("table", "surrogate") else None
-
-
-def _from_records(
-    kind: str, file: str, space: SearchSpace
-) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
-    if kind == "table":
-        from trainers.tabular import TabularTask
-
-        table = TabularTask.read(Path(file), space)
-        return table, {"table": table.fingerprint}, None, ()
-    from trainers.surrogate import SurrogateTask  # loads scikit-learn
-
-    surrogate = SurrogateTask.read(Path(file), space)
-    tau, rmse = surrogate.quality["kendall_tau"], surrogate.quality["rmse"]
-    note = f"the surrogate ranks held-out networks at Kendall tau {tau:.2f}, its accuracies are {rmse:.4f} off (rmse)"
-    return surrogate, {"surrogate": surrogate.fingerprint}, None, (note,)
-
-
-def _step_time(evaluate: Evaluate) -> Callable[[Architecture], float] | None:
-    """What the evaluator expects of a network's step time before training; None where it cannot tell."""
-    return getattr(evaluate, "expected_step_time", None) if getattr(evaluate, "has_step_time", True) else None
-
-
-def _check_callable(kind: str, text: str, found: Any, arguments: str) -> None:
-    """Raises ValueError where an object cannot be called with these positional arguments."""
-    wanted = f"{kind} {text} must be callable with ({arguments}); "
-    if not callable(found):
-        raise ValueError(f"{wanted}got {found!r}")
-    try:
-        signature = inspect.signature(found)
-    except ValueError:  # some builtins have none
-        return
-    try:
-        signature.bind(*arguments.split(", "))
-    except TypeError as error:
-        raise ValueError(f"{wanted}it takes {signature}") from error
-
-
-def _proxy(
-    config: SearchConfig, space: SearchSpace, image_size: int
-) -> tuple[Evaluate, dict[str, Any], dict[str, int] | None, tuple[str, ...]]:
-    from trainers.augmentation import Augmentation
-    from trainers.data import load_data  # these load torch
-    from trainers.proxy import ProxyTask
-    from trainers.recipe import Recipe, brief_epochs
-
-    varied = Augmentation.parse(config.augment)
-    data = load_data(
-        config.data,
-        test_source=config.test_data,
-        image_size=image_size,
-        minival=config.minival,
-        seed=config.split_seed,
-        train_share=config.train_share,
-        max_unreadable=config.max_unreadable,
-        cache_limit_gb=config.cache_limit_gb,
-    )
-    chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
-    recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None}, augmentation=varied)
-    task = ProxyTask(
-        data,
-        recipe,
-        space.backbone,
-        device=config.device,
-        width=config.width,
-        memory_share=config.gpu_data_share,
-        latency_batch=config.latency_batch,
-        max_memory_bytes=config.limits.get("peak_memory_bytes"),
-    )
-    shape = {"num_classes": len(data.class_names), "in_channels": data.in_channels}
-    described = {**task.describe(), **shape, "split_seed": config.split_seed}
-    varying = "" if str(varied) == "none" else f", {varied}"
-    where = described["device"]
-    notes = [f"each candidate: {recipe.epochs} epochs, batches of {recipe.batch_size}{varying}, {where}"]
-    if data.unreadable:
-        notes.append(f"{len(data.unreadable)} unreadable pictures skipped")
-    steps = recipe.epochs * (data.sizes["train"] // recipe.batch_size)
-    if config.zero_cost and steps < BRIEF_STEPS:
-        notes.append(
-            f"--zero-cost: of trainings of {steps} steps untrained scores tell next to nothing (--epochs asks for more)"
-        )
-    return task, described, data.sizes, tuple(notes)
-
-
-def _with_calibration(
-    task: Any, config: SearchConfig, space: SearchSpace, started: bool, given: Mapping[str, Any] | None
-) -> list[str]:
-    """Let the proxy know what step times to expect; tells by what."""
-    from trainers.calibration import Calibration, calibrate, keep, kept_calibration  # loads torch
-
-    if started:
-        task.calibration = None if given is None else Calibration.from_json(given)
-        return []
-    if task.width != 1:
-        if "step_time" in config.limits:
-            raise ValueError(
-                "a limit of step_time needs a width of 1; step times of narrower networks are not expected"
-            )
-        return []
-    size, recipe, device = task.data.image_size, task.recipe, config.device
-    task.calibration = kept_calibration(space, size, recipe, device=device)
-    if task.calibration is None and "step_time" in config.limits:
-        classes, channels = len(task.data.class_names), task.data.in_channels
-        found = calibrate(space, size, recipe, num_classes=classes, in_channels=channels, device=device)
-        task.calibration = found
-        keep(found)
-    if task.calibration is None:
-        return []
-    known = task.calibration
-    return [f"step times are expected from {len(known.blocks)} blocks timed on {known.about['device']}"]

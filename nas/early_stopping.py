@@ -84,6 +84,8 @@ class SessionScheduler(FIFOScheduler):  # type: ignore[misc]
         score = self._session.reward_so_far(number, measurement) if by_reward else measurement.accuracy
         if score is None:  # it has no reward, which its end will say
             return _GO_ON
+        if measurement.epoch not in self._stopping.rungs:  # Ray would compare it at an earlier rung
+            return _GO_ON
         return str(self._asha.on_trial_result(None, _Known(number), {_EPOCH: measurement.epoch, _SCORE: score}))
 
     def _most_epochs(self) -> float:

@@ -29,7 +29,9 @@ def evaluations(evaluate: Evaluate, architecture: str, seed: int) -> Generator[M
         result = evaluate(Architecture.parse(architecture), seed)
         if not isinstance(result, Measurement | Iterable):
             raise TypeError(f"an evaluator must give Measurements; got {type(result).__name__}")
-        before = 0.0
+        before, whole = 0.0, epochs_of(evaluate)
+        if isinstance(result, Measurement) and result.epoch is None and whole is not None:
+            result = replace(result, epoch=whole)  # it measures once, at the end
         for given in (result,) if isinstance(result, Measurement) else result:
             if not isinstance(given, Measurement):
                 raise TypeError(f"an evaluator must give Measurements; got {type(given).__name__}")
@@ -114,8 +116,32 @@ _OUT_OF_MEMORY = (
 )
 
 
+_DEVICE_LOST = (
+    "cuda error",
+    "device-side assert",
+    "unspecified launch failure",
+    "no cuda-capable device",
+    "uncorrectable ecc",
+    "device lost",
+    "gpu is lost",  # NVML's
+)
+
+_OF_ONE_CALL = (  # after which the device goes on
+    "invalid argument",
+    "invalid configuration argument",
+    "status_not_supported",
+    "status_invalid_value",
+)
+
+
+def _device_is_lost(error: BaseException, text: str) -> bool:
+    """Whether nothing more can be computed on a GPU in this process: a CUDA context does not outlive such an error."""
+    told_by = isinstance(error, RuntimeError) or type(error).__name__.startswith(("AcceleratorError", "NVMLError"))
+    return told_by and any(sign in text for sign in _DEVICE_LOST) and not any(sign in text for sign in _OF_ONE_CALL)
+
+
 def failure_of(error: BaseException) -> Failure:
-    """The kind of failure that an exception is, and its last line."""
+    """The kind of failure that an exception is, and its last line; `worker_lost` where its GPU is of no more use."""
     kinds: dict[type[BaseException], FailureKind] = {
         MemoryError: "out_of_memory",
         FloatingPointError: "diverged",
@@ -128,6 +154,8 @@ def failure_of(error: BaseException) -> Failure:
         isinstance(error, RuntimeError | OSError) and any(sign in text for sign in _OUT_OF_MEMORY)
     ):
         kind = "out_of_memory"
+    elif _device_is_lost(error, text):
+        kind = "worker_lost"
     if kind == "over_limit":
         return Failure(kind, str(error))
     lines = "".join(traceback.format_exception_only(error)).strip().splitlines()

@@ -12,6 +12,12 @@ def deciding_measurements(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: identity[name] for name in ("evaluator", "task", "image_size")}, "sources": {"evaluator": source}}
 
 
+def measured_by(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What decides the measurements of a run that is configured so; None where it does not say."""
+    identity = configuration.get("identity")
+    return None if identity is None else deciding_measurements(brought_up_to_date(identity))
+
+
 def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "") -> list[str]:
     """In which fields two identities differ, a line each."""
     found = []

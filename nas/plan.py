@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.config import Search, recorded_in
+from nas.config import Search
 from nas.evaluation import evaluations, failure_of
+from nas.evaluators import recorded_in
 from nas.forecast import Forecast, forecast
 from nas.problem import Problem
 from nas.runs import RunSettings
 from nas.search import Workers
-from nas.work import CONTROLLER_S, evaluation_seconds, left_of, work_of
+from nas.work import CONTROLLER_S, evaluation_seconds, left_of, on_ray, stopping_of, work_of
 from results.trial import Failure, Trial
 from search_spaces import Architecture
 
@@ -100,16 +101,18 @@ def make_plan(search: Search, settings: RunSettings, workers: Workers) -> Plan:
     notes = list(_notes(search, settings, workers))
     if search.identity["evaluator"] != "proxy":
         timed = _evaluated(search, chosen)
-        seconds = [one.seconds for one in timed if one.seconds is not None]
+        seconds = [_share(search, settings) * one.seconds for one in timed if one.seconds is not None]
         basis, off = f"from {len(timed)} candidates that were evaluated", 0.0
     else:
-        timed, seconds, basis, off = _trained(search, pool, chosen, workers)
+        timer, threads = _timer(search, settings), 1 if on_ray(search, settings, workers) else None
+        found = _times(timer, [search.problem.space.backbone, *chosen], workers, threads)
+        timed, seconds, basis, off = _trained(search, timer, pool, chosen, found)
     notes += [f"failed: {one.architecture} ({one.failure.kind}): {one.failure.reason}" for one in timed if one.failure]
     if all(one.failure for one in timed):
         return Plan(tuple(timed), None, (*notes, "no forecast: all candidates that were timed failed"))
     if (steps := _off_calibration(timed)) is not None:
         notes.append(f"steps of those timed are {steps:.0%} off what the calibration expects, in the mean")
-    seconds = _shortened(seconds, search, settings)
+    seconds = _within(settings.trial_timeout_s, seconds)
     made = forecast(seconds, work_of(search, settings, workers), basis=basis, rng=rng, off=off)
     return Plan(tuple(timed), made, tuple(notes))
 
@@ -150,42 +153,53 @@ def at_start(search: Search, settings: RunSettings, workers: Workers, trials: It
         timed = _evaluated(search, draw(search.problem, rng, NETWORKS))
         seconds, basis = [one.seconds or 0.0 for one in timed], "from answers of the records"
     else:
-        seconds, basis = _by_calibration(search, workers, rng), "by the calibration and the anchor timed alone"
-    seconds = _shortened(seconds, search, settings)
+        seconds, basis = (
+            _by_calibration(search, settings, workers, rng),
+            "by the calibration and the anchor timed alone",
+        )
+    seconds = _within(settings.trial_timeout_s, seconds)
     return forecast(seconds, work, basis=basis, rng=rng) if seconds else None
 
 
-def _shortened(seconds: Sequence[float], search: Search, settings: RunSettings) -> list[float]:
-    """What whole evaluations come to where they are stopped early, or at a time limit."""
-    stopping = settings.stopping(search.epochs)
-    share = 1.0 if stopping is None else stopping.expected_share
-    return [min(share * one, settings.trial_timeout_s or math.inf) for one in seconds]
+def _within(timeout_s: float | None, seconds: Sequence[float]) -> list[float]:
+    return [min(one, timeout_s or math.inf) for one in seconds]
 
 
-def _by_calibration(search: Search, workers: Workers, rng: np.random.Generator) -> list[float]:
+def _share(search: Search, settings: RunSettings) -> float:
+    """Of their epochs, what candidates are expected to be trained for."""
+    stopping = stopping_of(search, settings)
+    return 1.0 if stopping is None else stopping.expected_share
+
+
+def _timer(search: Search, settings: RunSettings) -> TrainingTimer:
+    from trainers.training_time import TrainingTimer  # loads torch
+
+    task: Any = search.evaluate
+    return TrainingTimer(task, share=_share(search, settings))
+
+
+def _by_calibration(search: Search, settings: RunSettings, workers: Workers, rng: np.random.Generator) -> list[float]:
     """Seconds of drawn candidates, by a calibration of the proxy and some steps of the anchor that are timed now.
 
     A calibration's own seconds are of another day. None where there is none; nor where workers are elsewhere, or on
     GPUs, of which this process is to hold nothing.
     """
-    if search.calibration is None or workers.address is not None or (workers.count > 1 and workers.gpus):
+    ray = on_ray(search, settings, workers)
+    if search.calibration is None or workers.address is not None or (ray and workers.gpus):
         return []
-    from trainers.training_time import TrainingTimer  # loads torch
-
     task: Any = search.evaluate
-    timer = TrainingTimer(task)
-    anchor = _time(timer, search.problem.space.backbone, None if workers.count == 1 else 1)
+    timer = _timer(search, settings)
+    anchor = _time(timer, search.problem.space.backbone, 1 if ray else None)
     if isinstance(anchor, Failure):
         return []  # candidates will say so
     return [timer.scaled(task.expected_step_time(architecture), anchor) for architecture in draw(search.problem, rng)]
 
 
 def _notes(search: Search, settings: RunSettings, workers: Workers) -> Iterable[str]:
-    stopping = settings.stopping(search.epochs)
-    if stopping is not None and stopping.expected_share < 1:
+    if (share := _share(search, settings)) < 1:
         yield (
-            f"asha is expected to leave {stopping.expected_share:.0%} of the epochs; a controller whose candidates "
-            f"get better has more of them trained on"
+            f"asha is expected to leave {share:.0%} of the epochs; a controller whose candidates get better has more "
+            f"of them trained on"
         )
     if search.identity["controller"] not in CONTROLLER_S:
         yield f"what {search.identity['controller']} takes to propose is not known, and not in the forecast"
@@ -211,14 +225,21 @@ def _evaluated(search: Search, chosen: Sequence[Architecture]) -> list[Timed]:
 
 
 def _trained(
-    search: Search, pool: Sequence[Architecture], chosen: Sequence[Architecture], workers: Workers
+    search: Search,
+    timer: TrainingTimer,
+    pool: Sequence[Architecture],
+    chosen: Sequence[Architecture],
+    times: Sequence[TrainingTime | Failure],
 ) -> tuple[list[Timed], list[float], str, float]:
-    """Candidates of the proxy: those timed; the seconds of them, or of all drawn, what these are and how far off."""
-    from trainers.training_time import TrainingTime, TrainingTimer
+    """Candidates of the proxy: those timed; the seconds of them, or of all drawn, what these are and how far off.
+
+    Args:
+        times: of the anchor, and of those chosen.
+    """
+    from trainers.training_time import TrainingTime
 
     task: Any = search.evaluate
-    timer = TrainingTimer(task)
-    anchor, *found = _times(timer, [search.problem.space.backbone, *chosen], workers)
+    anchor, *found = times
     if isinstance(anchor, Failure):
         raise ValueError(f"the anchor, which each step is timed against, could not be trained: {anchor.reason}")
     timed = []
@@ -254,18 +275,20 @@ def _side_by_side(workers: Workers) -> int:
     return max(1, min(workers.count, fit, PROCESSES))
 
 
-def _times(timer: TrainingTimer, networks: Sequence[Architecture], workers: Workers) -> list[TrainingTime | Failure]:
+def _times(
+    timer: TrainingTimer, networks: Sequence[Architecture], workers: Workers, threads: int | None
+) -> list[TrainingTime | Failure]:
     """What the training of networks takes; side by side, so that workers that wait for each other do so here."""
     count = _side_by_side(workers)
     if workers.count == 1 and workers.address is None:
-        return [_time(timer, network) for network in networks]
+        return [_time(timer, network, threads) for network in networks]
     context = multiprocessing.get_context("spawn")  # CUDA and threads do not outlive a fork
     with ProcessPoolExecutor(count, context) as processes:
-        pending = [processes.submit(_time, timer, network, 1) for network in networks]  # Ray gives a worker one thread
+        pending = [processes.submit(_time, timer, network, threads) for network in networks]
         return [_result(one) for one in pending]
 
 
-def _time(timer: TrainingTimer, network: Architecture, threads: int | None = None) -> TrainingTime | Failure:
+def _time(timer: TrainingTimer, network: Architecture, threads: int | None) -> TrainingTime | Failure:
     try:
         return timer(network, threads=threads)
     except Exception as error:  # noqa: BLE001 - a candidate may fail in any way; it is a part of the plan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,3 +71,18 @@ def _load(kind: str, text: str) -> Any:
         names = [n for n in vars(sys.modules[module_name]) if not n.startswith("_")]
         raise ValueError(f"{kind} {text}: {file} has no {name!r}; it has {', '.join(names)}")
     return found
+
+
+def check_callable(kind: str, text: str, found: Any, arguments: str) -> None:
+    """Raises ValueError where an object cannot be called with these positional arguments."""
+    wanted = f"{kind} {text} must be callable with ({arguments}); "
+    if not callable(found):
+        raise ValueError(f"{wanted}got {found!r}")
+    try:
+        signature = inspect.signature(found)
+    except ValueError:  # some builtins have none
+        return
+    try:
+        signature.bind(*arguments.split(", "))
+    except TypeError as error:
+        raise ValueError(f"{wanted}it takes {signature}") from error

@@ -87,6 +87,7 @@ def reused(trial: Trial, earlier: Trainings, seeds: Collection[int]) -> Trial:
                 seed=other.seed,
                 measurement=other.measurement,
                 curve=other.curve,
+                curve_epochs=other.curve_epochs,
                 reused_from=other.reused_from,
             )
     return trial

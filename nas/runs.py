@@ -66,11 +66,16 @@ class RunSettings:
             raise ValueError(f"scheduler must be among {', '.join(SCHEDULERS)}; got {self.scheduler}")
         self.stopping(None)
 
-    def stopping(self, epochs: int | None) -> EarlyStopping | None:
-        """When candidates that are trained for so many epochs are stopped early; None where none is."""
+    def stopping(self, epochs: int | None, *, within: bool = False) -> EarlyStopping | None:
+        """When candidates are stopped early; None where none is.
+
+        Args:
+            epochs: for how many they are trained, where that is known.
+            within: whether they are measured within epochs where it is asked for.
+        """
         if self.scheduler == "none":
             return None
-        return EarlyStopping(self.grace_epochs, self.reduction_factor, self.stop_by, epochs)
+        return EarlyStopping(self.grace_epochs, self.reduction_factor, self.stop_by, epochs, within)
 
 
 SCHEDULERS = ("none", "asha")

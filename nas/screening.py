@@ -112,13 +112,22 @@ def best_of_each_part(prices: ArrayLike, merits: ArrayLike, count: int) -> list[
 
 
 def _worth_of_costs(problem: Problem, architecture: Architecture) -> float:
-    """The reward of a network at an accuracy that is the same for all; what only a device tells follows the macs."""
+    """The reward of a network at an accuracy that is the same for all; what only a device tells is stood in for.
+
+    Step time and latency are taken for its macs over the anchor's (or the step time for what is expected of it),
+    peak memory for its activations over the anchor's, seconds for those ratios, and bytes for the activations: a
+    constant factor in a cost only rescales all rewards.
+    """
     known = problem.cost(architecture)
-    step_time = known.macs / problem.anchor.macs if problem.step_time is None else problem.step_time(architecture)
+    macs = known.macs / problem.anchor.macs
+    step_time = macs if problem.step_time is None else problem.step_time(architecture)
     measurement = Measurement(
         accuracy=0.5,
         step_time=step_time,
         step_time_s=step_time,
+        latency=macs,
+        latency_s=macs,
+        peak_memory=known.activations / problem.anchor.activations,
         peak_memory_bytes=known.activations,
         **known._asdict(),
     )

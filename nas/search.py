@@ -45,6 +45,7 @@ class EarlyStopping:
             after so many times the epochs.
         stop_by: what is compared: the `accuracy`, or the `reward` that a candidate has as it is.
         epochs: for how long the evaluator trains a candidate; None where it does not say.
+        within: whether it measures within epochs where it is asked to; else rungs are the ends of epochs.
 
     Raises:
         ValueError: grace_epochs is not above 0, reduction_factor under `LEAST_REDUCTION` or not finite, stop_by is
@@ -55,6 +56,7 @@ class EarlyStopping:
     reduction_factor: float = 3.0
     stop_by: str = "reward"
     epochs: int | None = None
+    within: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.grace_epochs < math.inf:
@@ -69,14 +71,16 @@ class EarlyStopping:
     @property
     def can_stop(self) -> bool:
         """Whether there is anything left to save when the first decision comes."""
-        return self.epochs is None or self.grace_epochs < self.epochs
+        return bool(self.rungs)
 
     @property
     def rungs(self) -> tuple[float, ...]:
         """After how many epochs candidates are compared, as far as that is before the end, and no further than 100."""
         end = min(self.epochs or FURTHEST, FURTHEST)
         places = (float(self.grace_epochs) * self.reduction_factor**k for k in count())  # as Ray Tune computes them
-        return tuple(takewhile(lambda place: place < end, places))
+        if not self.within:
+            places = (float(math.ceil(place - 1e-9)) for place in places)
+        return tuple(dict.fromkeys(takewhile(lambda place: place < end, places)))
 
     @property
     def expected_share(self) -> float:
@@ -193,9 +197,16 @@ def run_serial(session: SearchSession, evaluate: Evaluate, *, trial_timeout_s: f
         evaluate: called in this thread, so that what it holds (data, a CUDA context) is made once.
         trial_timeout_s: the longest that one candidate may take. It interrupts between two operations of the
             interpreter, not inside one, and only in the main thread.
+
+    Raises:
+        OSError: the GPU is of no more use to this process. The candidate is left open, to be begun again on resume.
     """
     while (trial := session.ask()) is not None:
-        session.tell(trial.number, _evaluate(session, evaluate, trial, trial_timeout_s))
+        failure = _evaluate(session, evaluate, trial, trial_timeout_s)
+        if failure is not None and failure.kind == "worker_lost":
+            raise OSError(f"the GPU must answer, and every candidate would fail as trial {trial.number} did, which "
+                          f"will be begun again: {failure.reason}")  # fmt: skip
+        session.tell(trial.number, failure)
     session.store.write_view()
 
 

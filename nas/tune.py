@@ -95,7 +95,8 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
         self.error: Exception | None = None
         self._session = session
         self._numbers: dict[str, int] = {}  # of the session's trials, by Tune's name of each that is running
-        self._lost: list[int] = []  # to be begun again
+        self._lost: list[tuple[int, str]] = []  # to be begun again, and why
+        self._reasons: dict[str, str] = {}  # by Tune's name, what a worker said before its end
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         trial = self._unless_broken(self._next)
@@ -108,21 +109,24 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         outcome = result["outcome"]
-        if isinstance(outcome, Failure):  # out of time; the worker's end will follow
+        if isinstance(outcome, Failure) and outcome.kind == "worker_lost":  # the worker's end will follow
+            self._reasons[trial_id] = outcome.reason
+        elif isinstance(outcome, Failure):  # out of time; so it will here
             self._unless_broken(self._session.tell, self._numbers.pop(trial_id), outcome)
         else:
             self._unless_broken(self._session.measured, self._numbers[trial_id], outcome)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        number = self._numbers.pop(trial_id, None)
+        number, reason = self._numbers.pop(trial_id, None), self._reasons.pop(trial_id, "the worker was lost")
         if number is None:  # told before
             return
         if not error and result is not None:
             self._ended(number, result["outcome"])
         elif self._session.store.trials[number].attempt < MAX_ATTEMPTS:
-            self._lost.append(number)
+            self._lost.append((number, reason))
         else:
-            failure = Failure("worker_lost", f"begun {MAX_ATTEMPTS} times, and its worker was lost each time")
+            said = f"begun {MAX_ATTEMPTS} times, and lost each time; the last time: {reason}"
+            failure = Failure("worker_lost", said)
             self._unless_broken(self._session.tell, number, failure)
 
     def _ended(self, number: int, outcome: Measurement | Failure | None) -> None:
@@ -138,8 +142,8 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
 
     def _next(self) -> Trial | None:
         if self._lost and not self._session.stopping:
-            number = self._lost.pop(0)
-            self._session.attempt_lost(number, "the worker was lost")
+            number, reason = self._lost.pop(0)
+            self._session.attempt_lost(number, reason)
             return self._session.store.trials[number]
         return self._session.ask()
 
@@ -165,7 +169,8 @@ class _SessionSearcher(Searcher):  # type: ignore[misc]
 class _Candidate(tune.Trainable):  # type: ignore[misc]
     """A worker that evaluates one candidate after the other, a measurement a step.
 
-    Whatever goes wrong with a candidate is a result, so that only a lost worker is an error to Tune.
+    Whatever goes wrong with a candidate is a result, so that only a lost worker is an error to Tune. One that lost its
+    GPU, or whose thread is still in a candidate, says so, and ends itself.
     """
 
     def setup(self, config: dict[str, Any], sent: tuple[Any], timeout_s: float | None) -> None:
@@ -173,7 +178,7 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
             self._evaluate: Evaluate = ray.get(sent[0])
         except Exception as error:  # noqa: BLE001 - every candidate fails with it
             self._evaluate = _unloadable(str(error))
-        self._timeout_s, self._stuck = timeout_s, False
+        self._timeout_s, self._spent = timeout_s, False
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._begin(config)
 
@@ -187,10 +192,10 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
         try:
             self._thread.submit(self._outcomes.close).result(self._timeout_s)
         except FutureTimeoutError:
-            self._stuck = True
+            self._spent = True
 
     def step(self) -> dict[str, Any]:
-        if self._stuck:  # nothing else ends a thread that is still in its candidate
+        if self._spent:  # nothing else ends a thread that is still in its candidate, or brings a GPU back
             ray.kill(ray.get_runtime_context().current_actor)
             threading.Event().wait()
         left = None if self._timeout_s is None else self._timeout_s - self._used_s
@@ -199,8 +204,10 @@ class _Candidate(tune.Trainable):  # type: ignore[misc]
         try:
             outcome, over = future.result(left)
         except FutureTimeoutError:
-            self._stuck = True
+            self._spent = True
             outcome, over = timeout_failure(self._timeout_s), False  # a worker that is done would be used again
+        if isinstance(outcome, Failure) and outcome.kind == "worker_lost":
+            self._spent, over = True, False
         self._used_s += time.monotonic() - begun
         return {"done": over, "outcome": outcome}  # as an object: Tune flattens dicts
 

@@ -12,7 +12,7 @@ from nas.config import Search
 from nas.forecast import Work
 from nas.leaders import CONFIRMATIONS
 from nas.runs import RunSettings
-from nas.search import Workers
+from nas.search import EarlyStopping, Workers, on_tune
 from results.trial import Trial
 
 RAY_START_S = (8.0, 25.0)
@@ -45,17 +45,28 @@ def work_of(search: Search, settings: RunSettings, workers: Workers) -> Work:
     trials = settings.budget + settings.confirm * CONFIRMATIONS
     known = RUN_BYTES + (CALIBRATION_COPIES * len(json.dumps(search.calibration)) if search.calibration else 0)
     data: Any = getattr(search.evaluate, "data", None)
-    on_ray = workers.count > 1 or workers.address is not None
+    ray = on_ray(search, settings, workers)
     return Work(
         candidates=min(settings.budget, search.problem.space.size),
         confirming=settings.confirm * CONFIRMATIONS,
         workers=workers.count,
         gpus=workers.gpus,
-        start_s=RAY_START_S if on_ray else (0.0, 0.0),
-        each_s=CONTROLLER_S.get(search.identity["controller"], 0.0) + (RAY_EACH_S if on_ray else 0.0),
+        start_s=RAY_START_S if ray else (0.0, 0.0),
+        each_s=CONTROLLER_S.get(search.identity["controller"], 0.0) + (RAY_EACH_S if ray else 0.0),
         run_bytes=known + trials * (TRIAL_BYTES + EPOCH_BYTES * epochs),
         pack_bytes=None if search.splits is None else data.pack_bytes,
     )
+
+
+def stopping_of(search: Search, settings: RunSettings) -> EarlyStopping | None:
+    """When a search's candidates are stopped early, if ever."""
+    return settings.stopping(search.epochs, within=hasattr(search.evaluate, "measure_at"))
+
+
+def on_ray(search: Search, settings: RunSettings, workers: Workers) -> bool:
+    """Whether candidates will be evaluated by workers of Ray's, which train with one thread each."""
+    stopping = stopping_of(search, settings)
+    return on_tune(workers, stopping if stopping is not None and stopping.can_stop else None)
 
 
 def left_of(work: Work, trials: Iterable[Trial]) -> Work:

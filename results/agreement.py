@@ -20,7 +20,7 @@ class Agreement(NamedTuple):
 
     Attributes:
         networks: how many have both.
-        tau: Kendall's tau-b; NaN where all readings of one are equal.
+        tau: Kendall's tau-b; NaN where all readings of one training are equal.
         tau_low: lower end of its 95 % bootstrap interval.
         tau_high: upper end.
         spearman: Spearman's rank correlation.
@@ -41,18 +41,20 @@ class Agreement(NamedTuple):
     top: int
 
 
-def agreement(proxy: pd.Series, reference: pd.Series, *, top: int) -> Agreement:
+def agreement(proxy: pd.Series | pd.DataFrame, reference: pd.Series, *, top: int) -> Agreement:
     """How well a proxy ranks networks as a reference does.
 
     Args:
-        proxy: readings by network.
-        reference: the same; networks that one of the two lacks are left out.
+        proxy: readings by network; of several trainings, a column each: all that is told is then the mean of what
+            each of them would be told to be alone.
+        reference: readings by network; networks that one of the two lacks are left out.
         top: how many count as the best.
 
     Raises:
         ValueError: fewer than three networks have both readings.
     """
-    both = pd.concat([proxy, reference], axis=1, join="inner", keys=["proxy", "reference"]).dropna()
+    both = pd.concat([proxy, reference], axis=1, join="inner").dropna()
+    both.columns = pd.RangeIndex(both.shape[1])  # the last is the reference
     if len(both) < 3:
         raise ValueError(f"at least 3 networks must have been evaluated both ways; {len(both)} have: train more")
     values = both.to_numpy(np.float64)
@@ -61,13 +63,16 @@ def agreement(proxy: pd.Series, reference: pd.Series, *, top: int) -> Agreement:
     known = drawn[np.isfinite(drawn).all(axis=1)] if np.isfinite(drawn).any() else drawn
     (tau, spearman), (lows, highs) = _ranked(values), np.quantile(known, [0.025, 0.975], axis=0)
     top = min(top, len(both))
-    best = {column: set(both[column].nlargest(top).index) for column in both}
-    recall = len(best["proxy"] & best["reference"]) / top
+    *found, best = (set(both[column].nlargest(top).index) for column in both)
+    recall = float(np.mean([len(one & best) for one in found])) / top
     return Agreement(len(both), tau, lows[0], highs[0], spearman, lows[1], highs[1], recall, top)
 
 
 def _ranked(values: NDArray[np.float64]) -> tuple[float, float]:
-    first, second = values.T
-    if (first == first[0]).all() or (second == second[0]).all():
+    """Tau and rho with the last column, in the mean of the others."""
+    if (values == values[0]).all(axis=0).any():
         return float("nan"), float("nan")
-    return float(kendalltau(first, second).statistic), float(spearmanr(first, second).statistic)
+    *proxies, reference = values.T
+    found = [(kendalltau(one, reference).statistic, spearmanr(one, reference).statistic) for one in proxies]
+    tau, rho = np.mean(found, axis=0)
+    return float(tau), float(rho)

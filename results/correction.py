@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,8 @@ class Correction:
         tau_corrected: the same of the corrected accuracy, each network's by a fit to the others.
         gain_low: lower end of the 95 % bootstrap interval of the difference of the two.
         gain_high: its upper end.
+        measured_by: what decides the proxy's accuracies that it was fitted to, as plain data; None where that is not
+            known.
     """
 
     intercept: float
@@ -58,14 +61,16 @@ class Correction:
     tau_corrected: float
     gain_low: float
     gain_high: float
+    measured_by: Mapping[str, Any] | None = None
 
     @classmethod
-    def fit(cls, table: pd.DataFrame, *, seed: int = 0) -> Correction:
+    def fit(cls, table: pd.DataFrame, *, measured_by: Mapping[str, Any] | None = None, seed: int = 0) -> Correction:
         """The correction of the proxy that a table's accuracies come from, and what it is worth.
 
         Args:
             table: a row a network: `accuracy` (the proxy's), `reference_accuracy` (of longer trainings, or of others
                 than the proxy's), and those of `FEATURES` that are known of every network.
+            measured_by: what decides the proxy's accuracies, as plain data.
             seed: of the bootstrap samples.
 
         Raises:
@@ -93,6 +98,7 @@ class Correction:
             tau_corrected=float(kendall(held_out, reference, all_once)[0]),
             gain_low=float(np.quantile(gains, 0.025)),
             gain_high=float(np.quantile(gains, 0.975)),
+            measured_by=measured_by,
         )
 
     @property
@@ -147,6 +153,7 @@ class Correction:
             values = json.loads(path.read_text())
             found = cls(**values)
             sound = all(name in FEATURES for name in found.coefficients)
+            sound &= found.measured_by is None or isinstance(found.measured_by, Mapping)
             sound &= all(math.isfinite(v) for v in (found.intercept, found.slope, *found.coefficients.values()))
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} must hold a correction as `nas correct` writes it; got {error!r}") from error

@@ -121,7 +121,7 @@ class TrialStore:
         """
         kept = {k: v for k, v in _fields(trial).items() if k not in _TOLD_LATER and v not in (None, ())}
         if trial.reused_from is not None and trial.measurement is not None:
-            kept |= {"measurement": _kept(trial.measurement), "curve": trial.curve}
+            kept |= {"measurement": _kept(trial.measurement), "curve": trial.curve, "curve_epochs": trial.curve_epochs}
         self.record({"event": "asked", **kept}, durable=trial.state == "running" and trial.reused_from is None)
 
     def measured(self, number: int, measurement: Measurement) -> None:
@@ -239,7 +239,7 @@ def _measurement(kept: Mapping[str, Any]) -> Measurement:
     return Measurement(**values)
 
 
-_TOLD_LATER = ("measurement", "curve", "reward", "hypervolume", "told_at", "attempt", "failure")
+_TOLD_LATER = ("measurement", "curve", "curve_epochs", "reward", "hypervolume", "told_at", "attempt", "failure")
 
 
 def apply(event: Event, trials: dict[int, Trial]) -> None:
@@ -247,23 +247,30 @@ def apply(event: Event, trials: dict[int, Trial]) -> None:
     kind = event["event"]
     if kind == "asked":
         values = {k: v for k, v in event.items() if k != "event"}
-        for name in ("genotype", "features", "curve"):
+        for name in ("genotype", "features", "curve", "curve_epochs"):
             values[name] = tuple(values.get(name, ()))
         if "measurement" in values:
             values["measurement"] = _measurement(values["measurement"])
         trials[values["number"]] = Trial(**values)
     elif kind == "attempted":
         trial = trials[event["number"]]
-        trials[trial.number] = replace(trial, attempt=trial.attempt + 1, measurement=None, curve=())
+        again = replace(trial, attempt=trial.attempt + 1, measurement=None, curve=(), curve_epochs=())
+        trials[trial.number] = again
     elif kind == "measured":
         trial, measurement = trials[event["number"]], _measurement(event["measurement"])
-        trials[trial.number] = replace(trial, measurement=measurement, curve=(*trial.curve, measurement.accuracy))
+        epoch = trial.epochs + 1 if measurement.epoch is None else measurement.epoch
+        trials[trial.number] = replace(
+            trial,
+            measurement=measurement,
+            curve=(*trial.curve, measurement.accuracy),
+            curve_epochs=(*trial.curve_epochs, epoch),
+        )
     elif kind == "told":
         trial = trials[event["number"]]
         outcome: dict[str, Any] = {k: event.get(k) for k in ("state", "failure", "reward", "hypervolume", "told_at")}
         if trial.repeat_of is not None:  # a repeat is answered with what the original measured
             original = trials[trial.repeat_of]
-            outcome |= {"measurement": original.measurement, "curve": original.curve}
+            outcome |= {k: getattr(original, k) for k in ("measurement", "curve", "curve_epochs")}
         trials[trial.number] = replace(trial, reason=event.get("reason", trial.reason), **outcome)
 
 

@@ -35,13 +35,14 @@ _TRIAL_TYPES: dict[str, pa.DataType] = {
     "genotype": pa.list_(pa.int32()),
     "features": pa.list_(pa.float64()),
     "curve": pa.list_(pa.float64()),
+    "curve_epochs": pa.list_(pa.float64()),
 }
 _PLAIN = {"float": pa.float64(), "int": pa.int64(), "str": pa.string()}
 _MEASUREMENT_TYPES = {  # the samples of a timing stay in the journal
     f.name: _PLAIN[kind] for f in fields(Measurement) if (kind := str(f.type).removesuffix(" | None")) in _PLAIN
 }
 _ADDED = (
-    "reused_from",
+    *("reused_from", "curve_epochs"),
     *("latency", "latency_low", "latency_high", "latency_s", "latency_batch", "timing_note", "peak_memory"),
     *("driver", "sm_clock_mhz", "memory_clock_mhz", "temperature_c", "slowed_by"),
 )
@@ -97,8 +98,8 @@ class TrialTable:
 def trial_of(row: Mapping[str, Any]) -> Trial:
     """The trial that a row (as `Table.to_pylist` gives it) holds."""
     values = {name: row[name] for name in _TRIAL_TYPES}
-    for name in ("genotype", "features", "curve"):
-        values[name] = tuple(values[name])
+    for name in ("genotype", "features", "curve", "curve_epochs"):
+        values[name] = tuple(values[name] or ())
     if row["accuracy"] is not None:
         values["measurement"] = Measurement(**{name: row[name] for name in _MEASUREMENT_TYPES})
     return Trial(**values)

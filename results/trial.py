@@ -13,7 +13,8 @@ same architecture before."""
 Arm = Literal["controller", "random", "screened", "confirm"]
 
 FailureKind = Literal["out_of_memory", "diverged", "timeout", "worker_lost", "error", "over_limit"]
-"""`over_limit`: of a limit that nothing tells before a network is built; its trial is infeasible, not failed."""
+"""`worker_lost`: the process that evaluated it was lost, or its GPU was. `over_limit`: of a limit that nothing tells
+before a network is built; its trial is infeasible, not failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,7 @@ class Trial:
         reason: the last line of the failure, or the limit that an infeasible trial breaks.
         measurement: the newest measurement; a repeat carries the original's.
         curve: the accuracy of each measurement, one an epoch or more.
+        curve_epochs: after how many epochs each was made.
         reward: what the controller maximises; None unless complete (or the repeat of a complete trial).
         hypervolume: of the front of all complete trials up to this one's end; None where there is none.
         features: what is known before training, as the controller was given it.
@@ -133,6 +135,7 @@ class Trial:
     reason: str | None = None
     measurement: Measurement | None = None
     curve: tuple[float, ...] = ()
+    curve_epochs: tuple[float, ...] = ()
     reward: float | None = None
     hypervolume: float | None = None
     features: tuple[float, ...] = field(default=())

@@ -34,7 +34,7 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "optuna": ("nas.controllers.optuna_sampler", "nas.optuna_mirror", "nas.optuna_storage"),
     "sklearn": ("trainers.surrogate",),
     "pyarrow": ("results", "trainers.data", "trainers.sources", "trainers.tabular"),
-    "pandas": ("results", "trainers.data", "trainers.tabular", "nas.show", "nas.cli"),  # the last two for a type
+    "pandas": ("results", "trainers.data", "trainers.tabular", "nas.show", "nas.cli_trials"),  # the last two for a type
     "PIL": ("trainers.data", "trainers.sources", "trainers.decode"),
     "mlxtend": ("trainers.data", "trainers.sources"),
     "matplotlib": ("results.report", "results.plots"),

@@ -102,16 +102,30 @@ def on_device(data: Data, device: torch.device, *, memory_share: float = MEMORY_
     shared = data.minival.stored is data.train.stored
     train = split_for(data.train, device, memory_share=memory_share)
     minival = split_for(data.minival, device, memory_share=memory_share, stored=train.stored if shared else None)
-    sample = train.stored[train.rows[:: max(1, len(train.rows) // STATISTICS_OF)]]
-    pixels = sample.reshape(-1, sample.shape[3]).double()
-    shape = (1, -1, 1, 1)
+    mean, std = _statistics(train)
     return DeviceData(
         train,
         minival,
-        pixels.mean(0).float().to(device).reshape(shape),
-        pixels.std(0, correction=0).float().to(device).clamp(min=1.0).reshape(shape),
+        mean.float().to(device),
+        std.float().to(device).clamp(min=1.0),
         len(data.class_names),
     )
+
+
+def _statistics(split: DeviceSplit) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the pixels of some pictures, (1, channels, 1, 1) of float64."""
+    rows = split.rows[:: max(1, len(split.rows) // STATISTICS_OF)]
+    levels = torch.arange(256, dtype=torch.float64)
+    moments = []
+    for channel in range(split.stored.shape[3]):
+        counts = torch.zeros(256, dtype=torch.int64)
+        for part in torch.split(rows, 500):  # of a few pictures at a time, since together they may fill the memory
+            counts += torch.bincount(split.stored[part, :, :, channel].flatten(), minlength=256).cpu()
+        share = counts / counts.sum()
+        mean = (share * levels).sum()
+        moments.append((mean, (share * (levels - mean).square()).sum().sqrt()))
+    mean, std = (torch.stack(values).reshape(1, -1, 1, 1) for values in zip(*moments, strict=True))
+    return mean, std
 
 
 def split_for(

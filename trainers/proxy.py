@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -29,7 +29,7 @@ from trainers.recipe import Recipe
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
 from trainers.train import accuracy, train_epochs
-from trainers.watch import WatchedTiming
+from trainers.watch import Watch, WatchedTiming
 from trainers.zero_cost import sample_pictures, snip, synflow
 
 BLOCKS = 5
@@ -134,7 +134,7 @@ class ProxyTask:
             timer.watch.pause()
             if self._on_device is None:
                 self._on_device = on_device(self.data, device, memory_share=self.memory_share)
-            begun = time.perf_counter()
+            clock = _Clock(timer.watch)
             torch.manual_seed(seed)
             network = self._build(architecture, seed)
             steps = _Steps(network, timer, timing, self.max_memory_bytes)
@@ -142,16 +142,16 @@ class ProxyTask:
             for trained in epochs:
                 timer.watch.pause()
                 top1 = accuracy(network, self._on_device.minival, self._on_device)
-                taken_s = time.perf_counter() - begun
+                clock.stop()
+                last = trained.epochs == self.recipe.epochs
                 if measured is None:
-                    since = time.perf_counter()
-                    measured = self._measured(architecture, steps, timing)
-                    begun += time.perf_counter() - since  # that was no training
+                    measured = self._measured(architecture, steps, timing, last=last)
                 elif timing is not None:
-                    measured = measured._replace(step=timing.so_far() or measured.step)
+                    measured = measured._replace(step=self._finished(timing, architecture, last=last))
                 timer.watch.leave()  # who takes the measurements may be long in asking for more
-                with_samples, told = measured.step is not told, measured.step
-                yield self._measurement(architecture, trained.epochs, top1, measured, taken_s, with_samples)
+                fresh, told = measured.step is not told, measured.step
+                yield self._measurement(architecture, trained.epochs, top1, measured.fields(fresh, clock.seconds))
+                clock.go_on()
                 timer.watch.pause()
         finally:
             timer.watch.leave()
@@ -160,19 +160,25 @@ class ProxyTask:
         """Whether the steps of the training are those that are timed; on a CPU that needs a training of one thread."""
         return torch_device(self.device).type == "cuda" or torch.get_num_threads() == 1
 
-    def _measured(self, architecture: Architecture, steps: _Steps, timing: WatchedTiming | None) -> _Measured:
-        """What is told of a network once: where the training had too few steps for it, with others."""
-        timer, size = self._step_timer, self.data.image_size
+    def _finished(self, timing: WatchedTiming, architecture: Architecture, *, last: bool) -> StepTime:
+        """The step time as it is by now; at the last measurement of a training, precise."""
+        return self._step_timer.finish(timing, self._trained(architecture), self.data.image_size, precise=last)
+
+    def _measured(
+        self, architecture: Architecture, steps: _Steps, timing: WatchedTiming | None, *, last: bool
+    ) -> _Measured:
+        """What is told of a network, once but for its step time."""
+        timer, size, trained = self._step_timer, self.data.image_size, self._trained(architecture)
         untrained = self.zero_cost(architecture, names=("snip",))["snip"]
-        architecture = self._trained(architecture)
         if (memory_bytes := steps.peak_memory_bytes) is None:
-            memory_bytes = timer.peak_memory_bytes(architecture, size)
+            memory_bytes = timer.peak_memory_bytes(trained, size)
             check_memory(memory_bytes, self.max_memory_bytes)
         anchor_memory_bytes = timer.anchor_memory_bytes  # before the lane is given back
-        found = timer(architecture, size) if timing is None else timer.finish(timing, architecture, size)
-        latency = timer.latency(architecture, size, self.latency_batch) if self.latency_batch else None
+        # where the training's own steps cannot be timed, others are
+        found = timer(trained, size) if timing is None else self._finished(timing, architecture, last=last)
+        latency = timer.latency(trained, size, self.latency_batch) if self.latency_batch else None
         snip_score = untrained if math.isfinite(untrained) else None
-        return _Measured(found, latency, memory_bytes, anchor_memory_bytes, snip_score)
+        return _Measured(found, latency, memory_bytes, memory_bytes / anchor_memory_bytes, snip_score)
 
     def time_step(self, architecture: Architecture) -> StepTime:
         """The architecture's training step time over the anchor's, on this device; of a CPU, on one core."""
@@ -234,7 +240,7 @@ class ProxyTask:
 
     def _trained(self, architecture: Architecture) -> Architecture:
         """The network that is trained in place of an architecture."""
-        return architecture if self.width == 1 else scale_uniformly(architecture, self.width, 1.0, guard=False)
+        return narrowed(architecture, self.width)
 
     def _build(self, architecture: Architecture, seed: int) -> Network:
         generator = torch.Generator().manual_seed(seed)
@@ -247,9 +253,7 @@ class ProxyTask:
         architecture: Architecture,
         epoch: float,
         top1: float,
-        measured: _Measured,
-        train_time_s: float,
-        with_samples: bool,
+        measured: Mapping[str, Any],
     ) -> Measurement:
         known = cost(
             architecture,
@@ -261,15 +265,17 @@ class ProxyTask:
             accuracy=top1,
             epoch=epoch,
             **known._asdict(),
-            **measured.timed(with_samples, self.latency_batch),
-            snip=measured.snip,
-            peak_memory=measured.memory_bytes / measured.anchor_memory_bytes,
-            peak_memory_bytes=measured.memory_bytes,
-            train_time_s=train_time_s,
+            **measured,
+            latency_batch=self.latency_batch,
             batch_size=self.recipe.batch_size,
             device=device_name(torch_device(self.device)),
             host=platform.node(),
         )
+
+
+def narrowed(architecture: Architecture, width: float) -> Architecture:
+    """The network that is trained in place of an architecture: its widths multiplied by `width`."""
+    return architecture if width == 1 else scale_uniformly(architecture, width, 1.0, guard=False)
 
 
 class _Measured(NamedTuple):
@@ -278,12 +284,17 @@ class _Measured(NamedTuple):
     step: StepTime
     latency: StepTime | None
     memory_bytes: int
-    anchor_memory_bytes: int
+    peak_memory: float
     snip: float | None
 
-    def timed(self, with_samples: bool, latency_batch: int | None) -> dict[str, Any]:
-        """The fields of a `Measurement` that tell of the timings."""
-        told: dict[str, Any] = {}
+    def fields(self, with_samples: bool, train_time_s: float) -> dict[str, Any]:
+        """The fields of a `Measurement` that tell of it."""
+        told: dict[str, Any] = {
+            "snip": self.snip,
+            "peak_memory": self.peak_memory,
+            "peak_memory_bytes": self.memory_bytes,
+            "train_time_s": train_time_s,
+        }
         notes = []
         for name, found in (("step_time", self.step), ("latency", self.latency)):
             if found is None:
@@ -293,12 +304,30 @@ class _Measured(NamedTuple):
             told[f"{name}_samples"] = tuple(round(r, 4) for r in found.samples) if with_samples else ()
             if found.note is not None:
                 notes.append(f"{name}: {found.note}")
-        if self.latency is not None:
-            told["latency_batch"] = latency_batch
         if (gpu := self.step.gpu) is not None:
             told |= {k: v for k, v in gpu._asdict().items() if k not in ("slowed_by", "processes")}
             told["slowed_by"] = ", ".join(sorted(gpu.slowed_by)) or None
         return {**told, "timing_note": "; ".join(notes) or None}
+
+
+class _Clock:
+    """Seconds of a training, without those in which it stood still: for others on the device, or nobody asked for more.
+
+    Args:
+        watch: that the training waits at.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch, self.seconds = watch, 0.0
+        self.go_on()
+
+    def go_on(self) -> None:
+        """From now on it counts."""
+        self._begun = time.perf_counter() - self._watch.waited_s
+
+    def stop(self) -> None:
+        """Until now it counted."""
+        self.seconds += time.perf_counter() - self._watch.waited_s - self._begun
 
 
 class _Steps:

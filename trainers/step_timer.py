@@ -175,15 +175,24 @@ class StepTimer:
 
         return WatchedTiming(make, self.watch)
 
-    def finish(self, timing: WatchedTiming, architecture: Architecture, image_size: int) -> StepTime:
-        """The result of a timing, with further steps on random pictures where the training had too few so far."""
-        if (found := timing.so_far()) is not None:
-            return found
-        step = self._step(architecture, image_size)
-        step()
-        while timing.result is None:
-            timing(step)
-        return timing.result
+    def finish(self, timing: WatchedTiming, architecture: Architecture, image_size: int, *, precise: bool) -> StepTime:
+        """The result of a timing, with further steps on random pictures where the training had too few.
+
+        Args:
+            precise: go on until it is precise; else until there is what `so_far` gives.
+        """
+
+        def found() -> StepTime | None:
+            return timing.result if precise else timing.so_far()
+
+        if found() is None:
+            step = self._step(architecture, image_size)
+            step()  # the first is slow
+            while found() is None:
+                timing(step)
+        told = found()
+        assert told is not None
+        return told
 
     @property
     def _wait(self) -> Callable[[], object]:

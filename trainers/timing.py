@@ -22,9 +22,6 @@ T = TypeVar("T")
 BLOCK_S = 0.04
 """How long a block of steps takes at least."""
 
-FEWEST_PAIRS = 3
-"""Behind a step time that is told before its timing is over."""
-
 
 class StepTime(NamedTuple):
     """A step time over the anchor's.
@@ -105,8 +102,8 @@ class PairedTiming:
         return given
 
     def so_far(self) -> StepTime | None:
-        """The step time by the pairs there are; None where they are fewer than `FEWEST_PAIRS`."""
-        return self.result if self.result is not None or len(self._pairs) < FEWEST_PAIRS else self._estimate()
+        """The step time by the pairs there are, however precise; None where they are fewer than `blocks`."""
+        return self.result if self.result is not None or len(self._pairs) < self._blocks else self._estimate()
 
     def _settle(self, seconds: float) -> None:
         """Warm up; when the step is no faster than before, the anchor is warmed up, and blocks can begin."""

@@ -19,7 +19,7 @@ from trainers.data import Split
 from trainers.device_data import DeviceData, on_device
 from trainers.devices import torch_device
 from trainers.network import build_network
-from trainers.proxy import BLOCKS, ProxyTask
+from trainers.proxy import BLOCKS, ProxyTask, narrowed
 from trainers.step_timer import one_thread
 from trainers.timing import BLOCK_S
 from trainers.train import accuracy, train_epochs
@@ -64,13 +64,15 @@ class TrainingTimer:
 
     Args:
         task: whose candidates are meant.
+        share: of their epochs, what they are trained for where they are stopped early.
 
     Attributes:
         steps: of a candidate's training.
         epochs: after each of which it is evaluated.
     """
 
-    def __init__(self, task: ProxyTask) -> None:
+    def __init__(self, task: ProxyTask, *, share: float = 1.0) -> None:
+        self._share = share
         batch, data = task.recipe.batch_size, task.data
         batches = data.sizes["train"] // batch
         self.epochs, self.steps = task.recipe.epochs, task.recipe.epochs * batches
@@ -82,6 +84,7 @@ class TrainingTimer:
             test=_first(data.test, 0),
         )
         self._data, self._recipe, self._device = few, replace(task.recipe, epochs=2 + ROUNDS), task.device
+        self._width = task.width
         self._on_device: DeviceData | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -113,7 +116,10 @@ class TrainingTimer:
         data, classes = self._on_device, len(self._data.class_names)
         begun = time.perf_counter()
         network = build_network(
-            architecture, classes, self._data.in_channels, generator=torch.Generator().manual_seed(0)
+            narrowed(architecture, self._width),
+            classes,
+            self._data.in_channels,
+            generator=torch.Generator().manual_seed(0),
         )
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         start_s = time.perf_counter() - begun
@@ -139,7 +145,7 @@ class TrainingTimer:
         Args:
             anchor: of the network that steps are timed against.
         """
-        training = found.start_s + self.steps * found.step_s + self.epochs * found.evaluation_s
+        training = found.start_s + self._share * (self.steps * found.step_s + self.epochs * found.evaluation_s)
         return training + timing_s(found.one_thread_step_s, anchor.one_thread_step_s or anchor.step_s)
 
     def scaled(self, ratio: float, anchor: TrainingTime) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
@@ -22,6 +23,9 @@ class Watch:
     Args:
         lane: that candidates on this device share; None where each has cores of its own.
         state: tells the device's state; None where nothing can.
+
+    Attributes:
+        waited_s: for how long others were waited for between steps.
     """
 
     def __init__(self, lane: Lane | None, state: Callable[[], GpuState | None] = lambda: None) -> None:
@@ -31,6 +35,7 @@ class Watch:
         self._crowded = False
         self._disturbed: list[str] = []
         self._tries = 0
+        self.waited_s = 0.0
 
     @property
     def is_shared(self) -> bool:
@@ -40,7 +45,9 @@ class Watch:
     def pause(self) -> None:
         """Between two steps of a training: where another process times on the device, wait until it is done."""
         if self._lane is not None:
+            begun = time.perf_counter()
             self._lane.step()
+            self.waited_s += time.perf_counter() - begun
 
     def leave(self) -> None:
         """Let others time at once: nothing is computed for a while, or any more."""

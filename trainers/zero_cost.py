@@ -36,9 +36,10 @@ def sample_pictures(data: Data, seed: int, *, count: int = PICTURES) -> tuple[Te
     Returns:
         (count, channels, side, side) float32 with mean 0 and standard deviation 1 a channel, and (count,) labels.
     """
-    images, labels = data.train.images, data.train.labels
+    labels, rows = data.train.labels, data.train.rows
     chosen = np.random.default_rng(seed).choice(len(labels), min(count, len(labels)), replace=False)
-    pictures = torch.tensor(images[chosen], dtype=torch.float32).permute(0, 3, 1, 2)
+    stored = data.train.stored[chosen if rows is None else rows[chosen]]  # these alone are read
+    pictures = torch.tensor(stored, dtype=torch.float32).permute(0, 3, 1, 2)
     std, mean = torch.std_mean(pictures, (0, 2, 3), correction=0, keepdim=True)
     return (pictures - mean) / std.clamp(min=1.0), torch.tensor(labels[chosen])  # 1: for pictures of one colour
 

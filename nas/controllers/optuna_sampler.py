@@ -175,8 +175,8 @@ class OptunaSampler:
 
     def _prune(self, asked: Any, curve: tuple[float, ...]) -> None:
         """Samplers such as TPE put it behind all that were trained to their ends, the later stopped the better."""
-        for epoch, accuracy in enumerate(curve, 1):
-            asked.report(accuracy, epoch)
+        for number, accuracy in enumerate(curve, 1):  # all are measured after the same epochs
+            asked.report(accuracy, number)
         self._study.tell(asked, state=optuna.trial.TrialState.PRUNED)
 
     def _finish(self, asked: Any, values: list[float] | None) -> None:

@@ -19,6 +19,7 @@ from nas.config import SearchConfig
 from nas.controllers.stratified import Stratified, _van_der_corput
 from nas.problem import Problem
 from nas.reward import REWARDS
+from results.agreement import agreement
 from results.store import TrialStore
 from results.trial import Measurement
 from search_spaces import SPACES, Architecture, cost
@@ -145,7 +146,7 @@ def test_it_says_what_each_way_is_worth(trained: Counter[str]) -> None:
     assert outcome.exit_code == 0
     found = json.loads(outcome.stdout)
     ways = {way["way"]: way for way in found["ways"]}
-    assert set(ways) == {"proxy", "proxy-seed-1", "image-24", "image-16", "epochs-1", "data-half", "width-half"}
+    assert set(ways) == {"proxy", "image-24", "image-16", "epochs-1", "data-half", "width-half"}
     assert ways["proxy"]["cost"] == pytest.approx(0.1)
     assert ways["image-16"]["cost"] == pytest.approx(0.025)
     for way in found["ways"]:
@@ -187,7 +188,82 @@ def test_an_audit_that_was_stopped_goes_on(trained: Counter[str]) -> None:
     again = asked("--format", "csv")
     assert again.exit_code == 0
     assert not trained
-    assert len(again.stdout.splitlines()) == 1 + 7 + 1
+    assert len(again.stdout.splitlines()) == 1 + 6 + 1
+
+
+def test_networks_that_fail_alike_are_no_interruption(trained: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(task: ProxyTask, architecture: Architecture, seed: int) -> Iterator[Measurement]:
+        raise RuntimeError("no such operator")
+        yield
+
+    evaluate = ProxyTask.__call__
+    monkeypatch.setattr(ProxyTask, "__call__", fails)
+    with pytest.raises(ValueError, match=r"proxy was stopped: 10 candidates in a row failed .*no such operator"):
+        asked("--networks", "16")
+    monkeypatch.setattr(ProxyTask, "__call__", evaluate)
+    assert asked("--networks", "16").exit_code == 0, "the others are trained when it is asked for again"
+    states = TrialStore.open(Path("audit/proxy")).frame()["state"]
+    assert states.tolist() == ["failed"] * 10 + ["complete"] * 6
+
+
+def test_a_space_of_fewer_networks_is_trained_whole(trained: Counter[str], tmp_path: Path) -> None:
+    (tmp_path / "five.py").write_text(
+        "from search_spaces import Architecture, SearchSpace, Stage, vary\n"
+        "backbone = Architecture(8, (Stage('mbconv', 3, 2, 4, 8, 1),), 32)\n"
+        "five = SearchSpace('five', backbone, vary(1, expand_ratio=(1, 2, 3, 4, 6)))\n"
+    )
+    for _ in range(2):
+        outcome = asked("--space", "five.py:five", "--image-size", "16", "--cheaper", "none", "--format", "json")
+        assert outcome.exit_code == 0
+        assert "interrupted" not in outcome.stderr
+        assert "has 5 networks: the controller has nothing more to propose" in outcome.stderr
+        assert {way["accuracy_networks"] for way in json.loads(outcome.stdout)["ways"]} == {5}
+    assert sum(trained.values()) == 3 * 5
+
+
+def test_what_is_left_of_another_audit_is_not_read(trained: Counter[str]) -> None:
+    STOP_AT[0] = 6  # the sixth task of other accuracies: half of the pictures
+    assert asked().exit_code == 130
+    assert TrialStore.open(Path("audit/data-half")).frame()["state"].tolist() == ["running"]
+    outcome = asked("--cheaper", "image", "--format", "json")
+    assert outcome.exit_code == 0
+    ways = {way["way"] for way in json.loads(outcome.stdout)["ways"]}
+    assert "data-half" not in ways
+    assert {"proxy", "image-16"} <= ways
+
+
+def test_all_ways_are_compared_on_the_same_networks(trained: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate, turns = ProxyTask.__call__, iter([False, True, True, *[False] * 5, *[True] * 6, False, False])
+
+    def fails(task: ProxyTask, architecture: Architecture, seed: int) -> Iterator[Measurement]:
+        if task.width < 1 and next(turns):
+            raise MemoryError
+        return evaluate(task, architecture, seed)  # type: ignore[return-value]
+
+    monkeypatch.setattr(ProxyTask, "__call__", fails)
+    found = json.loads(asked("--cheaper", "epochs,width", "--format", "json").stdout)
+    assert {row["accuracy_networks"] for row in [*found["ways"], *found["noise"]]} == {6}
+    assert found["failed"] == {"width-half": 2}
+    with pytest.raises(ValueError, match=r"2 are, and of width-half 2 \(6 failed, the last: MemoryError\)"):
+        asked("--cheaper", "width", "--out", "other")
+
+
+def test_trainings_with_other_seeds_are_one_way(trained: Counter[str]) -> None:
+    outcome = asked("--seeds", "3", "--reference-seeds", "2", "--cheaper", "epochs", "--threshold", "-1")
+    assert "proxy: means over 3 trainings of each network with other seeds, each compared alone" in outcome.stdout
+    assert "reference: the mean accuracy and reward of 2 trainings of each network" in outcome.stdout
+    found = json.loads(Path("audit/audit.json").read_text())
+    assert [(way["way"], way["trainings"]) for way in found["ways"]] == [("proxy", 3), ("epochs-1", 1)]
+    assert found["cheapest"] == "epochs-1"
+
+    def accuracies(name: str) -> pd.Series:
+        return TrialStore.open(Path("audit") / name).frame().set_index("architecture")["accuracy"]
+
+    reference = (accuracies("reference") + accuracies("reference-seed-1")) / 2
+    alone = [agreement(accuracies(name), reference, top=5) for name in ("proxy", "proxy-seed-1", "proxy-seed-2")]
+    assert found["ways"][0]["accuracy_tau"] == pytest.approx(np.mean([one.tau for one in alone]))
+    assert found["ways"][0]["accuracy_recall"] == pytest.approx(np.mean([one.recall for one in alone]))
+    assert len({one.tau for one in alone}) > 1
 
 
 def test_another_task_in_the_folder_is_an_error(trained: Counter[str]) -> None:

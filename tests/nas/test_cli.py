@@ -901,6 +901,31 @@ def test_a_run_whose_leaders_were_trained_again_corrects_itself(search: Callable
     assert run("trials", "run", "--correction", fitted["file"]).code == 0
 
 
+def test_a_correction_of_another_proxy_is_warned_of(finished: Path, longer: pd.DataFrame) -> None:
+    known = TrialStore.open(finished).configuration["identity"]
+    audit = Path("audit")
+    audit.mkdir()
+    longer.to_csv(audit / "networks.csv", index=False)
+    unknown = run("correct", audit / "networks.csv", "--out", "unknown.json")
+    assert "which proxy the accuracies come from is not known" in unknown.err
+    assert "is not known" in run("trials", finished, "--correction", "unknown.json").err
+    shutil.copytree(finished, audit / "proxy")
+    assert run("correct", audit / "networks.csv", "--out", "same.json").err == ""
+    assert "warning" not in run("trials", finished, "--correction", "same.json").err
+    options = json.loads((audit / "proxy" / "run.json").read_text())
+    options["configuration"]["identity"] = {**known, "image_size": 77, "controller": "other"}
+    (audit / "proxy" / "run.json").write_text(json.dumps(options))
+    assert run("correct", audit / "networks.csv", "--out", "other.json", "--run", finished).err == ""
+    assert "warning" not in run("pareto", finished, "--correction", "other.json").err, "as the option says"
+    assert run("correct", audit / "networks.csv", "--out", "other.json").err == ""
+    for command in ("trials", "pareto"):
+        shown = run(command, finished, "--correction", "other.json")
+        assert shown.code == 0
+        assert "this correction was fitted to another proxy than the run's, and may be wrong of it" in shown.err
+        assert f"image_size: the run has {known['image_size']}, this is 77" in shown.err
+        assert "controller" not in shown.err, "who proposes decides nothing of what is measured"
+
+
 def test_a_file_that_is_no_correction_is_one_clear_line(finished: Path) -> None:
     Path("no.json").write_text("{}")
     assert "must hold a correction" in run("trials", finished, "--correction", "no.json").error

@@ -243,7 +243,7 @@ def test_one_of_which_that_is_not_known_is_told_so_at_the_end(start: Start) -> N
     found = ended(start(*search, "--format", "json"))
     assert found.code == 0, found.err
     assert "asha stops a candidate after 1, 3, 9, 27, ... of its epochs" in found.err
-    assert "--scheduler asha could stop nothing: a candidate is measured once, at its end" in found.err
+    assert "--scheduler asha could stop nothing: no candidate was measured where it decides" in found.err
     assert json.loads(found.out)["early_stopping"] is None
 
 

@@ -233,11 +233,11 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
         (EarlyStopping(1, 3, epochs=9), "after 1, 3 of 9 epochs unless its reward is among the best 1/3 "),
         (
             EarlyStopping(2, 2.5, epochs=100),
-            "after 2, 5, 12.5, 31.25, ... of 100 epochs unless its reward is among the best 1/2.5 ",
+            "after 2, 5, 13, 32, ... of 100 epochs unless its reward is among the best 1/2.5 ",
         ),
         (
             EarlyStopping(1, 1.2),
-            "after 1, 1.2, 1.44, 1.728, ... of its epochs unless its reward is among the best 1/1.2 ",
+            "after 1, 2, 3, 4, ... of its epochs unless its reward is among the best 1/1.2 ",
         ),
         (
             EarlyStopping(1, 4, "reward"),
@@ -250,17 +250,29 @@ def test_what_it_does_in_words(stopping: EarlyStopping, said: str) -> None:
 
 
 def test_rungs_within_an_epoch() -> None:
-    assert EarlyStopping(0.25, 3, epochs=2).rungs == (0.25, 0.75)
-    assert "after 0.25, 0.75 of 2 epochs" in str(EarlyStopping(0.25, 3, epochs=2))
+    within = EarlyStopping(0.25, 3, epochs=2, within=True)
+    assert within.rungs == (0.25, 0.75)
+    assert "after 0.25, 0.75 of 2 epochs" in str(within)
+    assert EarlyStopping(0.25, 3, epochs=9).rungs == (1, 3, 7), "only the ends of epochs are measured"
     assert EarlyStopping(1, 3, epochs=9).rungs == (1, 3)
     assert EarlyStopping(2, epochs=2).rungs == ()
 
 
 def test_the_share_that_is_trained_if_one_in_so_many_goes_on() -> None:
     assert EarlyStopping(1, 3, epochs=9).expected_share == pytest.approx((1 + 2 / 3 + 6 / 9) / 9)
-    assert EarlyStopping(0.5, 2, epochs=1).expected_share == 0.75
+    assert EarlyStopping(0.5, 2, epochs=1, within=True).expected_share == 0.75
     assert EarlyStopping(2, 3, epochs=2).expected_share == 1  # nothing can be stopped
     assert EarlyStopping(1, 3).expected_share == 1  # nobody says for how long it trains
+
+
+def test_a_journal_that_was_measured_elsewhere_is_in_no_rung_it_does_not_belong_to() -> None:
+    search = Search(NINE)
+    for number in range(3):
+        search.begin(number)
+        for epoch in range(1, 4):
+            search.measure(number, 0.5 + number / 10 + epoch / 100)
+    search._stopping = EarlyStopping(0.25, 3, epochs=EPOCHS, within=True)  # resumed with an earlier first decision
+    assert not any(search.another().rungs.values()), "no candidate was measured after .25, .75, 2.25 or 6.75 epochs"
 
 
 def test_nothing_can_be_stopped_in_the_last_epoch() -> None:

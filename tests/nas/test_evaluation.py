@@ -175,6 +175,16 @@ def test_epochs_are_counted_where_an_evaluator_does_not_say_them() -> None:
     )
 
 
+def test_a_single_measurement_is_of_the_end_of_the_training() -> None:
+    class Once:
+        epochs = 10
+
+        def __call__(self, architecture: Architecture, seed: int) -> Measurement:
+            return Measurement(accuracy=0.5)
+
+    assert list(evaluations(Once(), str(CHEAPEST), 0)) == [Measurement(accuracy=0.5, epoch=10)]
+
+
 def raising(error: BaseException, after: int = 0) -> Evaluate:
     def evaluate(architecture: Architecture, seed: int) -> Iterator[Measurement]:
         for epoch in range(after):
@@ -186,6 +196,10 @@ def raising(error: BaseException, after: int = 0) -> Evaluate:
 
 class OutOfMemoryError(RuntimeError):
     """As torch's, whose text may change."""
+
+
+class NVMLError_GpuIsLost(Exception):
+    """Of a GPU that fell off the bus."""
 
 
 FAILURES: list[tuple[BaseException, FailureKind, str]] = [
@@ -201,6 +215,20 @@ FAILURES: list[tuple[BaseException, FailureKind, str]] = [
     (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"), "out_of_memory", "RuntimeError: CUDA error"),
     (OSError(12, "Cannot allocate memory"), "out_of_memory", "OSError: [Errno 12] Cannot allocate memory"),
     (OutOfMemoryError("Allocation on device"), "out_of_memory", f"{__name__}.OutOfMemoryError: Allocation on device"),
+    (RuntimeError("CUDA error: out of memory"), "out_of_memory", "RuntimeError: CUDA error: out of memory"),
+    (
+        RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"),
+        "worker_lost",
+        "RuntimeError: CUDA error: an illegal memory access was encountered",
+    ),
+    (RuntimeError("CUDA error: device-side assert triggered"), "worker_lost", "RuntimeError: CUDA error: device-side"),
+    (RuntimeError("unspecified launch failure"), "worker_lost", "RuntimeError: unspecified launch failure"),
+    (RuntimeError("no CUDA-capable device is detected"), "worker_lost", "RuntimeError: no CUDA-capable"),
+    (RuntimeError("uncorrectable ECC error encountered"), "worker_lost", "RuntimeError: uncorrectable ECC"),
+    (NVMLError_GpuIsLost("GPU is lost"), "worker_lost", f"{__name__}.NVMLError_GpuIsLost: GPU is lost"),
+    (RuntimeError("CUDA error: invalid configuration argument"), "error", "RuntimeError: CUDA error: invalid"),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when"), "error", "RuntimeError: CUDA error: CUBLAS"),
+    (ValueError("CUDA error: so it was said"), "error", "ValueError: CUDA error: so it was said"),
     (FloatingPointError("the loss became nan"), "diverged", "FloatingPointError: the loss became nan"),
     (TimeoutError("too long"), "timeout", "TimeoutError: too long"),
     (RuntimeError("mat1 and mat2 cannot be multiplied"), "error", "RuntimeError: mat1 and mat2 cannot be multiplied"),
@@ -230,6 +258,12 @@ def test_torchs_own_error_is_out_of_memory() -> None:
 
     assert failure_of(torch.OutOfMemoryError("CUDA out of memory.")).kind == "out_of_memory"
     assert failure_of(torch.OutOfMemoryError("")).kind == "out_of_memory"
+
+
+def test_torchs_own_error_of_a_device_is_a_lost_one() -> None:
+    import torch
+
+    assert failure_of(torch.AcceleratorError("CUDA error: unknown error")).kind == "worker_lost"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

@@ -21,7 +21,7 @@ from nas.problem import Problem
 from nas.runs import RunSettings
 from nas.search import Workers
 from nas.session import SearchSession
-from nas.work import CONTROLLER_S, evaluation_seconds, left_of
+from nas.work import CONTROLLER_S, RAY_EACH_S, RAY_START_S, evaluation_seconds, left_of
 from results.store import TrialStore
 from results.trial import Failure, Measurement, Trial
 from search_spaces import Architecture
@@ -171,6 +171,46 @@ def test_a_search_starts_with_what_a_calibration_expects(proxy: Search, told: li
     assert at_start(proxy, settings, Workers(1, gpus=1.0), []) is not None
     assert at_start(proxy, settings, Workers(2, gpus=0.5), []) is None, "this process is to hold no GPU"
     assert at_start(proxy, settings, Workers(2, address="somewhere:1"), []) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "workers", "threads"),
+    [
+        (RunSettings(budget=9), ALONE, None),
+        (RunSettings(budget=9, scheduler="asha"), ALONE, 1),
+        (
+            RunSettings(budget=9, scheduler="asha", grace_epochs=2),
+            ALONE,
+            None,
+        ),  # can stop nothing, so Ray is not needed
+        (RunSettings(budget=9), Workers(2), 1),
+    ],
+)
+def test_what_ray_evaluates_is_timed_on_one_thread_and_waits_for_it(
+    proxy: Search, monkeypatch: pytest.MonkeyPatch, settings: RunSettings, workers: Workers, threads: int | None
+) -> None:
+    seen: list[int | None] = []
+
+    def instead(timer: TrainingTimer, architecture: Architecture, *, threads: int | None = None) -> TrainingTime:
+        seen.append(threads)
+        return TrainingTime(1.0, step_s(architecture), 0.5, None)
+
+    monkeypatch.setattr(TrainingTimer, "__call__", instead)
+    proxy = calibrated(proxy)
+    made = [at_start(proxy, settings, workers, [])]
+    if workers.count == 1:  # several are timed in processes of their own
+        made.append(make_plan(proxy, settings, workers).forecast)
+    assert set(seen) == {threads}
+    for one in made:
+        assert one is not None
+        assert one.work.start_s == ((0.0, 0.0) if threads is None else RAY_START_S)
+        assert one.work.each_s == pytest.approx(CONTROLLER_S["predictor"] + (RAY_EACH_S if threads else 0))
+
+
+def test_one_worker_of_ray_s_with_a_gpu_has_it_to_itself(proxy: Search, told: list[Architecture]) -> None:
+    asha = RunSettings(budget=9, scheduler="asha")
+    assert at_start(calibrated(proxy), asha, Workers(1, gpus=1.0), []) is None
+    assert not told
 
 
 def test_candidates_are_within_the_limits(proxy: Search) -> None:

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from nas.config import SearchConfig
 from nas.controllers import CONTROLLERS
 from nas.problem import Problem
-from nas.reward import REWARDS, bind
+from nas.reward import _QUANTITIES, REWARDS, bind
 from nas.runs import RunSettings, make_session, reopen, start
 from nas.screening import FIRST, SCORED, best_of_each_part, first_draw, rank_sum, screen
 from nas.search import run_serial
 from nas.session import SearchSession
 from results.store import TrialStore
 from results.trial import Measurement, Trial
-from search_spaces import SPACES, Architecture, Genotype, SearchSpace
+from search_spaces import SPACES, Architecture, Cost, Genotype, SearchSpace
 
 pytestmark = pytest.mark.usefixtures("_unsynced")
 
@@ -131,11 +131,31 @@ def test_every_reward_says_what_costs_weigh(problem: Problem, name: str) -> None
     assert len(screen(replace(problem, reward=bind(REWARDS[name], {})), depth, 0).genotypes) == FIRST
 
 
-def test_a_reward_of_quantities_that_only_a_device_tells(problem: Problem) -> None:
-    def formula(accuracy: float, step_time_s: float, peak_memory_bytes: float) -> float:
-        return accuracy / (step_time_s * peak_memory_bytes)
+REWARDED: dict[str, Callable[..., float]] = {
+    "step_time": lambda accuracy, step_time: accuracy / step_time,
+    "step_time_s": lambda accuracy, step_time_s: accuracy / step_time_s,
+    "latency": lambda accuracy, latency: accuracy / latency,
+    "latency_s": lambda accuracy, latency_s: accuracy / latency_s,
+    "peak_memory": lambda accuracy, peak_memory: accuracy / peak_memory,
+    "peak_memory_bytes": lambda accuracy, peak_memory_bytes: accuracy / peak_memory_bytes,
+    "params": lambda accuracy, params: accuracy / params,
+    "macs": lambda accuracy, macs: accuracy / macs,
+    "activations": lambda accuracy, activations: accuracy / activations,
+}
 
-    assert len(screen(replace(problem, reward=bind(formula, {})), depth, 0).genotypes) == FIRST
+
+def test_every_quantity_of_rewards_is_stood_in_for() -> None:
+    assert {"accuracy", *REWARDED} == set(_QUANTITIES)
+
+
+@pytest.mark.parametrize("quantity", REWARDED)
+def test_a_reward_of_what_a_device_tells_is_that_of_its_stand_in(problem: Problem, quantity: str) -> None:
+    stand_in = quantity if quantity in Cost._fields else "activations" if "memory" in quantity else "macs"
+    found, expected = (
+        screen(replace(problem, reward=bind(REWARDED[name], {})), depth, 0).genotypes for name in (quantity, stand_in)
+    )
+    assert len(found) == FIRST
+    assert found == expected
 
 
 @pytest.mark.parametrize("evaluate", [lambda architecture, seed: None, type("Task", (), {"zero_cost": 1})()])

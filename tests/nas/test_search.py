@@ -251,6 +251,24 @@ def test_a_time_limit_needs_the_main_thread(session_in: MakeSession, tmp_path: P
     assert re.match("a trial timeout needs run_serial to be called in the main thread", str(errors[0]))
 
 
+def test_a_lost_gpu_ends_the_driver_and_writes_no_candidate_off(session_in: MakeSession, tmp_path: Path) -> None:
+    def gpu_is_lost(architecture: Architecture, seed: int) -> Iterator[Measurement]:
+        yield GOOD
+        if len(session.store.trials) >= 2:
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+
+    session = session_in(tmp_path / "run", budget=4)
+    with pytest.raises(OSError, match=r"the GPU must answer, .* trial 1 .*: RuntimeError: CUDA error: uncorrectable"):
+        run_serial(session, gpu_is_lost)
+    assert [t.state for t in session.store.trials.values()] == ["complete", "running"]
+    session.store.close()
+    again = session_in(tmp_path / "run", budget=4)
+    run_serial(again, lambda architecture, seed: GOOD)
+    trials = again.store.trials.values()
+    assert [(t.state, t.attempt) for t in trials] == [("complete", 1), ("complete", 2), *[("complete", 1)] * 2]
+    assert [t.curve for t in trials] == [(0.5,)] * 4, "what came before it was lost is in no curve"
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_ends_the_driver_and_the_candidate_is_evaluated_on_resume(
     session_in: MakeSession, tmp_path: Path, error: type[BaseException]

@@ -336,6 +336,41 @@ def test_a_lost_worker_is_replaced_and_its_candidate_tried_again_up_to_three_tim
     assert all(began.count(text) == 1 for text in good.index)
 
 
+def test_a_worker_that_lost_its_gpu_is_replaced(tmp_path: Path, session_in: MakeSession) -> None:
+    measure, mark = measured_by_value(), tmp_path / "mark"
+
+    def loses_it_once(architecture: Architecture) -> Iterator[Measurement]:
+        yield measure(architecture, epoch=1, epochs=2)
+        if not mark.exists():
+            mark.touch()
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        yield measure(architecture, epoch=2, epochs=2)
+
+    def always_loses_it(architecture: Architecture) -> Iterator[Measurement]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        yield measure(architecture)
+
+    session, log = session_in(tmp_path / "run", budget=7), tmp_path / "log"
+    bad = first_architectures(session.problem.space, 2)
+    run_tune(session, evaluator(log, dict(zip(bad, (loses_it_once, always_loses_it), strict=True))), TWO)
+    attempts = [[event["reason"] for event in events(session, "attempted", number)] for number in range(7)]
+    said = "RuntimeError: CUDA error: {}".format
+    assert attempts[0] == [said("device-side assert triggered")]
+    assert attempts[1] == [said("an illegal memory access was encountered")] * 2
+    assert attempts[2:] == [[]] * 5
+    frame = finished_frame(session)
+    assert list(frame.loc[bad, "state"]) == ["complete", "failed"]
+    assert len(frame.loc[bad[0], "curve"]) == 2
+    assert frame.loc[bad[1], "failure"] == "worker_lost"
+    assert frame.loc[bad[1], "reason"].endswith("lost each time; the last time: " + attempts[1][0])
+    assert list(frame.drop(bad)["state"]) == ["complete"] * 5
+    begun_in = calls(log)
+    lost = [pid for pid, text in begun_in if text == bad[1]]
+    assert len(set(lost)) == 3, "another worker each time"
+    for pid in lost:
+        assert [text for p, text in begun_in if p == pid][-1] == bad[1], "nothing came after it in its worker"
+
+
 # The end ----------------------------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,19 @@ def test_without_any_order_nothing_is_claimed() -> None:
     assert math.isnan(found.spearman)
 
 
+def test_of_several_trainings_the_mean_is_told() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=20)
+    reference = readings(*truth)
+    both = pd.concat([readings(*(truth + scale * rng.normal(size=20))) for scale in (0.3, 1.5)], axis=1)
+    good, bad = (agreement(both.iloc[:, place], reference, top=5) for place in (0, 1))
+    found = agreement(both, reference, top=5)
+    for name in ("tau", "spearman", "recall"):
+        assert getattr(found, name) == pytest.approx((getattr(good, name) + getattr(bad, name)) / 2)
+    assert bad.tau < found.tau_low < found.tau < found.tau_high < good.tau_high
+    assert agreement(both.iloc[:, [0, 0]], reference, top=5) == good
+
+
 def test_too_few_networks_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least 3 networks must have been evaluated both ways; 2 have"):
         agreement(readings(1, 2), readings(2, 1), top=1)

@@ -164,6 +164,13 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     correction, path = Correction.fit(networks(20, 0)), tmp_path / "correction.json"
     correction.write(path)
     assert Correction.read(path) == correction
+    of_a_run = Correction.fit(networks(20, 0), measured_by={"task": {"recipe": {"epochs": 2}}})
+    of_a_run.write(path)
+    assert Correction.read(path) == of_a_run
+    values = json.loads(path.read_text())
+    del values["measured_by"]  # as before it was kept
+    path.write_text(json.dumps(values))
+    assert Correction.read(path) == correction
 
 
 @pytest.mark.parametrize(
@@ -177,6 +184,7 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
         lambda values: json.dumps({**values, "coefficients": [1.0]}),
         lambda values: json.dumps({**values, "slope": math.nan}),
         lambda values: json.dumps({**values, "slope": "steep"}),
+        lambda values: json.dumps({**values, "measured_by": 2}),
     ],
 )
 def test_a_file_that_holds_none(tmp_path: Path, spoil) -> None:  # type: ignore[no-untyped-def]

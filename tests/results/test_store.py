@@ -118,7 +118,9 @@ class AnyHistory(RuleBasedStateMachine):
             asked = replace(asked, repeat_of=first.number, genotype=first.genotype, architecture=first.architecture)
         if state == "running" and data.draw(st.booleans()):
             known = data.draw(MEASUREMENTS)
-            asked = replace(asked, reused_from="there#3", measurement=known, curve=(0.1, known.accuracy))
+            asked = replace(
+                asked, reused_from="there#3", measurement=known, curve=(0.1, known.accuracy), curve_epochs=(0.5, 1.0)
+            )
         self.store.asked(asked)
         self.expected[number] = asked
 
@@ -128,7 +130,12 @@ class AnyHistory(RuleBasedStateMachine):
         number = self.running(data)
         self.store.measured(number, measurement)
         before = self.expected[number]
-        self.expected[number] = replace(before, measurement=measurement, curve=(*before.curve, measurement.accuracy))
+        self.expected[number] = replace(
+            before,
+            measurement=measurement,
+            curve=(*before.curve, measurement.accuracy),
+            curve_epochs=(*before.curve_epochs, measurement.epoch),
+        )
 
     @precondition(lambda self: any(self.expected[n].state == "running" for n in self.open_numbers()))
     @rule(data=st.data())
@@ -136,7 +143,7 @@ class AnyHistory(RuleBasedStateMachine):
         number = self.running(data)
         self.store.attempted(number, "lost")
         before = self.expected[number]
-        self.expected[number] = replace(before, attempt=before.attempt + 1, measurement=None, curve=())
+        self.expected[number] = replace(before, attempt=before.attempt + 1, measurement=None, curve=(), curve_epochs=())
 
     @precondition(lambda self: self.open_numbers())
     @rule(data=st.data(), outcome=st.sampled_from(["complete", "failed", "stopped"]), reward=REALS)
@@ -234,6 +241,7 @@ def test_view_has_plain_columns_that_pandas_reads(tmp_path: Path) -> None:
         "genotype": "list<element: int32>",
         "features": "list<element: double>",
         "curve": "list<element: double>",
+        "curve_epochs": "list<element: double>",
         "accuracy": "double",
         "epoch": "double",
         "step_time": "double",
@@ -316,6 +324,8 @@ def test_a_view_from_before_some_columns_is_read_as_it_is(tmp_path: Path, caplog
     view = view.set_column(place, "epoch", view["epoch"].cast(pa.int64()))  # whole epochs alone were measured
     pq.write_table(view, path)
     assert_same(store.frame(), whole)
+    pq.write_table(view.drop_columns(["curve_epochs"]), path)
+    assert_same(store.frame().drop(columns="curve_epochs"), whole.drop(columns="curve_epochs"))
     assert not caplog.records
 
 

@@ -22,10 +22,10 @@ from trainers.calibration import Calibration, Timed
 from trainers.data import Data, Split
 from trainers.device_data import on_device
 from trainers.network import build_network
-from trainers.proxy import BLOCKS, ProxyTask
+from trainers.proxy import BLOCKS, PRECISION, ProxyTask
 from trainers.recipe import Recipe
 from trainers.step_timer import RandomStep
-from trainers.timing import FEWEST_PAIRS, StepTime
+from trainers.timing import StepTime
 from trainers.train import Progress, TrainingStep, accuracy, autocast, train_epochs
 
 CPU = torch.device("cpu")
@@ -112,8 +112,9 @@ def test_every_field_of_a_measurement_is_filled() -> None:
         assert 1e-5 < m.step_time_s < 10  # type: ignore[operator]
         assert m.snip == task.zero_cost(LARGE)["snip"]
         assert m.step_time > 1.2  # the larger network takes longer than the anchor
-    assert len({m.step_time for m in measurements}) == 1  # timed once
-    assert [len(m.step_time_samples) > 0 for m in measurements] == [True, False, False]
+    fresh = [m for m in measurements if m.step_time_samples]
+    assert fresh[0] is measurements[0]
+    assert len({m.step_time for m in measurements}) == len(fresh) <= 3, "samples are told where they are new"
     assert np.median(measurements[0].step_time_samples) == pytest.approx(measurements[0].step_time, abs=1e-4)
     times = [m.train_time_s for m in measurements]
     assert times == sorted(times)  # type: ignore[type-var]
@@ -139,10 +140,13 @@ def test_a_first_step_time_may_be_of_few_blocks_and_gets_better() -> None:
     task.measure_at = (10 / 32,)
     found = list(task(LARGE, 0))
     counts = [len(m.step_time_samples) for m in found]
-    assert counts[0] >= FEWEST_PAIRS
-    assert sum(counts[1:]) in (0, *range(BLOCKS, 5 * BLOCKS + 1)), "told once more at the most, when it was over"
-    widths = [m.step_time_high - m.step_time_low for m in found]  # type: ignore[operator]
-    assert widths[-1] <= widths[0] + 1e-9 or counts[-1] > counts[0]
+    assert counts[0] >= BLOCKS
+    told = [count for count in counts if count]
+    assert told == sorted(told), "told again where it has more blocks"
+    assert told[-1] <= 5 * BLOCKS
+    last, of = found[-1], max(counts)
+    precise = (last.step_time_high - last.step_time_low) <= PRECISION * last.step_time  # type: ignore[operator]
+    assert precise or of == 5 * BLOCKS
 
 
 def test_zero_cost_scores_are_a_function_of_task_and_architecture() -> None:
@@ -201,7 +205,7 @@ def test_with_one_thread_the_steps_of_the_training_are_timed(monkeypatch: pytest
 
     monkeypatch.setattr(RandomStep, "__call__", noted)
     monkeypatch.setattr("trainers.proxy.PRECISION", 10.0)  # five pairs will do
-    task = ProxyTask(made(train=4_000), replace(QUICK, epochs=1), SMALL, device="cpu")
+    task = ProxyTask(made(train=8_000), replace(QUICK, epochs=1), SMALL, device="cpu")
     alone = list(task(LARGE, 5))
     assert set(taken) == {str(SMALL)}, "nothing but the anchor's steps is computed for it"
     assert alone[0].step_time is not None

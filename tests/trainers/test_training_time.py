@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from search_spaces import Architecture
-from trainers import training_time
+from search_spaces.efficientnet import scale_uniformly
+from trainers import proxy, training_time
 from trainers.data import Data, Split
+from trainers.network import Network
 from trainers.proxy import ProxyTask
 from trainers.recipe import Recipe
 from trainers.training_time import TrainingTime, TrainingTimer, timing_s
@@ -34,9 +36,9 @@ def split(count: int, side: int = 12) -> Split:
     return Split(images, np.arange(count) % 4)
 
 
-def task(train: int = 330, minival: int = 200, **recipe: int) -> ProxyTask:
+def task(train: int = 330, minival: int = 200, width: float = 1.0, **recipe: int) -> ProxyTask:
     data = Data(split(train), split(minival), split(8), tuple("abcd"), 1, 12, "made up", ())
-    return ProxyTask(data, Recipe(**{"epochs": 3, "batch_size": 32, **recipe}), SMALL, device="cpu")
+    return ProxyTask(data, Recipe(**{"epochs": 3, "batch_size": 32, **recipe}), SMALL, device="cpu", width=width)
 
 
 def test_larger_networks_take_longer_and_the_parts_are_positive() -> None:
@@ -47,6 +49,24 @@ def test_larger_networks_take_longer_and_the_parts_are_positive() -> None:
     assert large.evaluation_s > small.evaluation_s
     assert small.one_thread_step_s is None
     assert timer.seconds(large, small) > timer.seconds(small, small)
+
+
+def test_narrower_networks_are_timed_where_narrower_ones_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Architecture] = []
+    build = training_time.build_network
+
+    def noting(architecture: Architecture, *arguments: int, generator: torch.Generator) -> Network:
+        built.append(architecture)
+        return build(architecture, *arguments, generator=generator)
+
+    monkeypatch.setattr(training_time, "build_network", noting)
+    whole, half = task(), task(width=0.5)
+    for timed in (whole, half):
+        TrainingTimer(timed)(LARGE)
+    monkeypatch.setattr(proxy, "build_network", noting)
+    for trained in (whole, half):
+        trained.zero_cost(LARGE, names=())
+    assert built == [LARGE, scale_uniformly(LARGE, 0.5, 1.0, guard=False)] * 2, "as the proxy trains them"
 
 
 def test_several_threads_are_timed_beside_one_and_left_as_they_were() -> None:
