@@ -340,7 +340,6 @@ def test_other_optimizers_learn_too(optimizer: str, rate: float) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-
 @pytest.mark.usefixtures("untimed")
 def test_a_training_that_diverges_is_a_floating_point_error() -> None:
     task = ProxyTask(made(), replace(QUICK, learning_rate=1e30), SMALL, device="cpu")
