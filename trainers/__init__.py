@@ -12,15 +12,29 @@ if TYPE_CHECKING:
     from trainers.blocks import NetworkSettings
     from trainers.data import Data, load_data
     from trainers.network import build_network, published_settings
+    from trainers.progressive import Progression
     from trainers.proxy import ProxyTask
     from trainers.recipe import Recipe
+    from trainers.recipes import RECIPES
 
-__all__ = ["Data", "NetworkSettings", "ProxyTask", "Recipe", "build_network", "load_data", "published_settings"]
+__all__ = [
+    "RECIPES",
+    "Data",
+    "NetworkSettings",
+    "Progression",
+    "ProxyTask",
+    "Recipe",
+    "build_network",
+    "load_data",
+    "published_settings",
+]
 
 _HOMES = {
     "Data": "trainers.data",
     "NetworkSettings": "trainers.blocks",
+    "Progression": "trainers.progressive",
     "ProxyTask": "trainers.proxy",
+    "RECIPES": "trainers.recipes",
     "Recipe": "trainers.recipe",
     "build_network": "trainers.network",
     "load_data": "trainers.data",

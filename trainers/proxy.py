@@ -25,7 +25,7 @@ from trainers.devices import device_name, torch_device
 from trainers.memory import with_peak
 from trainers.network import Network, build_network
 from trainers.over_limit import check_memory
-from trainers.recipe import Recipe
+from trainers.recipe import Recipe, check_brief
 from trainers.step_timer import StepTimer
 from trainers.timing import StepTime
 from trainers.train import accuracy, train_epochs
@@ -62,7 +62,8 @@ class ProxyTask:
             nothing of what is measured at those.
 
     Raises:
-        ValueError: the device is unknown or not there, a batch is under 1, or it exceeds the training pictures.
+        ValueError: the device is unknown or not there, a batch is under 1, or it exceeds the training pictures, or
+            the recipe has what brief trainings do not heed.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ProxyTask:
             raise ValueError(
                 f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"
             )
+        check_brief(recipe)
         self.data, self.recipe, self.anchor, self.device = data, recipe, anchor, device
         self.width, self.memory_share = width, memory_share
         self.latency_batch, self.max_memory_bytes = latency_batch, max_memory_bytes

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from trainers.allocator import keep_freed_memory
 from trainers.augment import augmented, mixed
 from trainers.device_data import DeviceData, DeviceSplit
+from trainers.optimizer import make_optimizer
 from trainers.recipe import Recipe
 
 
@@ -42,7 +44,7 @@ class TrainingStep:
 
     Args:
         network: trained in place.
-        recipe: optimiser and loss.
+        recipe: optimiser and loss, and in how many parts a batch's gradient is computed.
         device: where network and pictures are.
     """
 
@@ -50,16 +52,9 @@ class TrainingStep:
         if device.type == "cpu":
             keep_freed_memory()
         self._network, self._device = network, device
-        decayed = [p for p in network.parameters() if p.ndim > 1]
-        kept = [p for p in network.parameters() if p.ndim <= 1]  # batch norm and biases are not decayed
-        self.optimizer = torch.optim.SGD(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.momentum > 0,
-            fused=True,
-        )
+        self.optimizer = make_optimizer(network, recipe)
         self._loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        self._parts = recipe.accumulate
 
     def __call__(self, images: Tensor, labels: Tensor, learning_rate: float) -> Tensor:
         """Train on one batch; gives the loss, on the device, so that nothing waits for it.
@@ -68,15 +63,39 @@ class TrainingStep:
             images: (n, channels, side, side) floats.
             labels: (n,) int64 classes, or (n, classes) shares of them.
             learning_rate: of this step.
+
+        Raises:
+            ValueError: the batch has no equal parts, as many as the recipe accumulates.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+        if self._parts > 1:
+            return self._accumulated(images, labels)
         with autocast(self._device):
             loss: Tensor = self._loss(self._network(images).float(), labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
+
+    def _accumulated(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The step, its gradient computed part by part; they are equal, so the mean of their means is the batch's."""
+        if len(images) % self._parts:
+            raise ValueError(f"a batch must have {self._parts} equal parts to accumulate; got {len(images)} pictures")
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=images.device)
+        parts = zip(images.chunk(self._parts), labels.chunk(self._parts), strict=True)
+        network = self._network
+        # processes that train together exchange gradients once, with the last part
+        early = network.no_sync if isinstance(network, DistributedDataParallel) else nullcontext
+        for number, (some, their) in enumerate(parts, 1):
+            with early() if number < self._parts else nullcontext():
+                with autocast(self._device):
+                    loss = self._loss(network(some).float(), their) / self._parts
+                loss.backward()
+            total += loss.detach()
+        self.optimizer.step()
+        return total
 
 
 def train_epochs(

@@ -331,6 +331,19 @@ def test_a_batch_larger_than_the_training_pictures() -> None:
     assert len(curve(ProxyTask(made(train=32), QUICK, SMALL, device="cpu"))) == 3
 
 
+def test_a_recipe_that_a_brief_training_would_not_heed_is_refused() -> None:
+    with pytest.raises(ValueError, match="must leave dropout, ema at the default"):
+        ProxyTask(made(), replace(QUICK, ema=0.9, dropout=0.2), SMALL, device="cpu")
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("rmsprop", 0.2), ("adamw", 0.02)])
+def test_other_optimizers_learn_too(optimizer: str, rate: float) -> None:
+    recipe = replace(QUICK, optimizer=optimizer, learning_rate=rate, schedule="constant", accumulate=2)
+    network = build_network(SMALL, CLASSES, 3, generator=torch.Generator().manual_seed(0))
+    losses = [told.loss for told in train_epochs(network, on_device(made(channels=3), CPU), recipe, seed=0)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
 @pytest.mark.usefixtures("untimed")
 def test_a_training_that_diverges_is_a_floating_point_error() -> None:
     task = ProxyTask(made(), replace(QUICK, learning_rate=1e30), SMALL, device="cpu")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.recipe import Recipe
+from trainers.augmentation import Augmentation
+from trainers.progressive import Progression
+from trainers.recipe import Recipe, check_brief
 
 RECIPES = st.builds(
     Recipe,
@@ -75,6 +78,26 @@ def test_without_warm_up_the_first_step_is_the_highest() -> None:
         ({"warmup_share": -0.1}, "warmup_share must be at least 0 and below 1"),
         ({"warmup_share": 1}, "warmup_share must be at least 0 and below 1"),
         ({"label_smoothing": 1.5}, "label_smoothing must be at least 0 and below 1; got 1.5"),
+        ({"optimizer": "adam"}, "optimizer must be one of sgd, rmsprop, adamw; got 'adam'"),
+        ({"schedule": "linear"}, "schedule must be one of cosine, exponential, constant; got 'linear'"),
+        ({"rms_decay": 1.0}, "rms_decay must be at least 0 and below 1; got 1.0"),
+        ({"epsilon": 0.0}, "epsilon must be positive and finite; got 0.0"),
+        ({"decay_factor": math.nan}, "decay_factor must be positive and finite; got nan"),
+        ({"decay_epochs": 0.0}, "decay_epochs must be positive and finite; got 0.0"),
+        ({"warmup_epochs": 3.0}, "warmup_epochs must be from 0 to the 2 epochs; got 3.0: train longer, or set it too"),
+        ({"ema": 1.0}, "ema must be at least 0 and below 1; got 1.0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1; got 1.0"),
+        ({"survival": 0.0}, "survival must be above 0 and at most 1; got 0.0"),
+        ({"min_crop_area": 0.0}, "min_crop_area must be above 0 and at most 1; got 0.0"),
+        ({"bn_momentum": 1.1}, "bn_momentum must be above 0 and at most 1; got 1.1"),
+        ({"image_size": 0}, "image_size must be an integer of at least 1; got 0"),
+        ({"eval_size": 31.5}, "eval_size must be an integer of at least 1; got 31.5"),
+        ({"min_steps": -1}, "min_steps must be an integer of at least 0; got -1"),
+        ({"accumulate": 3}, "accumulate must divide batch_size, 128, into equal parts; got 3"),
+        (
+            {"image_size": 96, "progression": Progression(kind="paper")},
+            "the smallest size of the progression paper must be at most image_size, 96; it is 128",
+        ),
     ],
 )
 def test_a_value_out_of_its_range_is_named(values: dict[str, Any], message: str) -> None:
@@ -86,3 +109,63 @@ def test_a_recipe_is_a_value() -> None:
     assert Recipe(epochs=3) == Recipe(epochs=3) != Recipe(epochs=4)
     with pytest.raises(FrozenInstanceError):
         Recipe().epochs = 4  # type: ignore[misc]
+
+
+OTHER = Recipe(
+    optimizer="rmsprop",
+    schedule="exponential",
+    decay_epochs=None,
+    warmup_epochs=1.0,
+    ema=0.99,
+    image_size=64,
+    augmentation=Augmentation(flip=True),
+    progression=Progression(kind="paper", smallest=32, dropout=(0, 0.2)),
+)
+
+
+def test_the_description_of_an_earlier_recipe_is_what_it_was() -> None:
+    """Runs are taken up and compared by it, those written before there were other settings too."""
+    assert Recipe(epochs=3).describe() == {
+        "epochs": 3,
+        "batch_size": 128,
+        "learning_rate": 0.2,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "warmup_share": 0.2,
+        "label_smoothing": 0.1,
+        "augmentation": "none",
+    }
+
+
+def test_the_description_has_what_is_changed_and_gives_the_recipe_back() -> None:
+    described = OTHER.describe()
+    assert described["progression"] == "paper,smallest:32,dropout:0..0.2"
+    assert described["decay_epochs"] is None
+    assert not {"dropout", "survival", "rms_decay"} & set(described)
+    assert Recipe.from_json(json.loads(json.dumps(described))) == OTHER
+    with pytest.raises(ValueError, match=r"must have settings among epochs, .*; got 'rate'"):
+        Recipe.from_json({"rate": 0.1})
+
+
+def test_an_exponential_schedule_falls_in_steps_or_with_every_step() -> None:
+    base = Recipe(
+        epochs=10, batch_size=256, learning_rate=1.0, warmup_share=0, schedule="exponential", decay_factor=0.5
+    )
+    rates = course(replace(base, decay_epochs=2.5), 40)
+    assert rates == [0.5 ** (step // 10) for step in range(40)]
+    assert course(replace(base, decay_epochs=None), 4) == pytest.approx([1, 0.5**0.25, 0.5**0.5, 0.5**0.75])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "exponential", "constant"])
+def test_warm_up_in_epochs_is_its_share_of_the_steps(schedule: str) -> None:
+    given = Recipe(epochs=8, warmup_epochs=2.0, schedule=schedule)
+    assert course(given, 80) == course(replace(given, warmup_epochs=None, warmup_share=0.25), 80)
+    rates = course(given, 80)
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20] == pytest.approx(0.1) or schedule == "exponential"
+
+
+def test_a_candidates_training_takes_what_it_heeds() -> None:
+    check_brief(Recipe(epochs=3, optimizer="adamw", schedule="constant", accumulate=2))
+    with pytest.raises(ValueError, match="must leave ema, image_size, progression at the default"):
+        check_brief(OTHER)
