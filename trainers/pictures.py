@@ -98,7 +98,7 @@ class Packed:
         self, split: str, order: Integers, *, batch_size: int, image_size: int, boxes: NDArray[np.float64] | None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Pictures with their labels, as `Pictures` says."""
-        chosen = torch.from_numpy(np.asarray(order, np.int64))
+        chosen = torch.from_numpy(np.ascontiguousarray(order, np.int64))
         if not len(chosen):
             return
         if boxes is None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -30,10 +31,11 @@ class RowGroups:
     Args:
         files: path and footer (pyarrow's `FileMetaData`) of each.
         column: `image` or `image.bytes`.
-        held_bytes: what row groups may take in memory.
+        held_bytes: what row groups may take in memory; None is `HELD_BYTES`.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, Any]], column: str, *, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, files: Sequence[tuple[Path, Any]], column: str, *, held_bytes: int | None = None) -> None:
+        held_bytes = HELD_BYTES if held_bytes is None else held_bytes
         self._files, self._column = files, column
         groups = [
             (number, place, footer.row_group(place).num_rows, _bytes_of(footer.row_group(place), column))
@@ -137,6 +139,7 @@ class Kept:
                     folder = cache_folder()
                     folder.mkdir(parents=True, exist_ok=True)
                     self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as this
+                    weakref.finalize(self, self._file.close)
                 if os.pwrite(self._file.fileno(), picture, self._end) == len(picture):
                     self._places[row] = len(picture), self._end
                     self._end += len(picture)

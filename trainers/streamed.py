@@ -56,9 +56,9 @@ class _Split:
 
 
 class _Taken(NamedTuple):
-    """What became of one place of a batch: the index of the picture that came there, and those that could not come."""
+    """What became of one place of a batch: which of the split came there, and those that could not, with faults."""
 
-    place: int
+    chosen: int
     faults: list[tuple[int, str]]
 
 
@@ -223,7 +223,7 @@ class Streamed:
                 self.unreadable[name] = fault
                 logger.warning("%s cannot be read (%s); the next picture takes its place", name, fault)
         images = coming.images.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-        return images, np.array([one.place for one in taken], np.int64)
+        return images, np.array([one.chosen for one in taken], np.int64)
 
     def _labels(self, split: _Split, taken: NDArray[np.int64]) -> Tensor:
         lists = split.pictures.lists
