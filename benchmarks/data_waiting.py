@@ -1,10 +1,10 @@
 """How much of its time a training waits for pictures: streamed from a folder, streamed from parquet, and packed.
 
-The pictures are made up: JPEGs of 500 x 375 px and some 40 kB, as those of ImageNet are. Networks train on random crops of
-them at each size, the small space's backbone on a CPU and EfficientNetV2-S on a GPU, in the loop that `nas train` has
-at its core. Prints one JSON object: of each input and size, the share of the time in which the loop stood still until a batch
-was there (the first one of each epoch included), how much longer it took than over the same batches held in memory (on a
-CPU the decoding takes cores from the training, which is no waiting), and pictures a second. The bar is a waiting of 5 %.
+The pictures are made up: JPEGs of 500 x 375 px and some 55 kB, as those of ImageNet are. Networks train on random crops
+of them at each size, the small space's backbone on a CPU and EfficientNetV2-S on a GPU, by the step of searches. Prints
+one JSON object: of each input and size, the share of the time in which the loop stood still until a batch was there (the
+first one of each epoch included), how much longer it took than over the same batches held in memory (on a CPU the
+decoding takes cores from the training, which is no waiting), and pictures a second. The bar is 5 % of waiting.
 
     python benchmarks/data_waiting.py > data_waiting.json
 """

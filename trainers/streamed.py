@@ -121,7 +121,8 @@ class Streamed:
         self.in_channels = 3 if False in looked_at else 1
         self.unreadable: dict[str, str] = {}
         self._device, self._eval_crop = device, eval_crop
-        self._workers = workers or len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._workers = workers or cores
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
 
     def training_order(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
