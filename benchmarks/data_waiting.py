@@ -2,8 +2,8 @@
 
 The pictures are made up: JPEGs of 500 x 375 px and some 55 kB, as those of ImageNet are. Networks train on random crops
 of them at each size, the small space's backbone on a CPU and EfficientNetV2-S on a GPU, by the step of searches. Prints
-one JSON object: of each input and size, the share of the time in which the loop stood still until a batch was there (the
-first one of each epoch included), how much longer it took than over the same batches held in memory (on a CPU the
+one JSON object: of each input and size, the share of the time in which the loop stood still until a batch was there
+(the first one of each epoch included), how much longer it took than over the same batches held in memory (on a CPU the
 decoding takes cores from the training, which is no waiting), and pictures a second. The bar is 5 % of waiting.
 
     python benchmarks/data_waiting.py > data_waiting.json

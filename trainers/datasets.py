@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.parquet_files import read_parquet, read_shards, shard_files
-from trainers.sources import PictureSet, Source, array_pictures, file_fingerprint, read_folder, read_npz
+from trainers.sources import PictureSet, Source, array_pictures, file_fingerprint, holds_pictures, read_folder, read_npz
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ def read_dataset(source: str, test_source: str | None = None) -> Dataset:
 def read_source(source: str) -> Source:
     """The pictures, not decoded yet, that a registered name, a folder, a parquet file or an npz file holds.
 
-    A folder is one of parquet files if there are such in it, or in a folder in it; else one of pictures.
+    A folder without any picture file, but with parquet files in it or one below, is one of shards.
 
     A registered name wins over a folder of that name, which `./name` reaches.
 
@@ -78,7 +78,7 @@ def read_source(source: str) -> Source:
         return DATASETS[source]()
     path = Path(source).expanduser()
     if path.is_dir():
-        return read_shards(path) if shard_files(path) else read_folder(path)
+        return read_folder(path) if holds_pictures(path) or not shard_files(path) else read_shards(path)
     if not path.exists():
         close = difflib.get_close_matches(source, DATASETS, n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""

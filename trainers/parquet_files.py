@@ -1,7 +1,7 @@
 """Pictures and labels in parquet: one file, or a folder of shards, also as Hugging Face lays them out.
 
-The column `image` holds encoded pictures, binary or struct<bytes, path>; `label` (or `labels`) holds integers, or lists
-of them where a picture has several classes. Opening reads footers and labels alone.
+The column `image` holds encoded pictures, binary or struct<bytes, path>; `label` holds integers, or lists of them where
+a picture has several classes. Opening reads footers and labels alone.
 """
 
 from __future__ import annotations
@@ -132,27 +132,26 @@ def _stamp(files: Sequence[_File]) -> str:
 def _opened(path: Path) -> _File:
     try:
         with pq.ParquetFile(path.absolute()) as file:
-            image, label = _columns(file.schema_arrow, path)
-            labels, counts = _labels(file.read(columns=[label]).column(label), path)
+            image = _image_column(file.schema_arrow, path)
+            labels, counts = _labels(file.read(columns=["label"]).column("label"), path)
             return _File(path, file.metadata, image, _class_names(file.schema_arrow), labels, counts)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(not_parquet(path, error)) from error
 
 
-def _columns(schema: Any, path: Path) -> tuple[str, str]:
-    """The columns of pictures and labels."""
-    label_name = next((name for name in ("label", "labels") if name in schema.names), None)
-    missing = [name for name, there in (("image", "image" in schema.names), ("label", label_name)) if not there]
-    if missing or label_name is None:
+def _image_column(schema: Any, path: Path) -> str:
+    """The column of the encoded pictures, when both columns are as they must be."""
+    missing = [name for name in ("image", "label") if name not in schema.names]
+    if missing:
         raise ValueError(
             f"{path} must have the columns image and label; {' and '.join(missing)} missing, "
             f"it has {', '.join(schema.names) or 'none'}: rename the columns that hold them"
         )
-    label, image = schema.field(label_name).type, schema.field("image").type
+    label, image = schema.field("label").type, schema.field("image").type
     if not pa.types.is_integer(label.value_type if _is_list(label) else label):
         raise ValueError(
-            f"the column {label_name} of {path} must be of an integer type, or of lists of one; it is {label}: number "
-            "the classes from 0, and put their names, joined with |, into the schema's metadata as class_names"
+            f"the column label of {path}, or of lists in it, must be of an integer type; it is {label}: number the "
+            "classes from 0, and put their names, joined with |, into the schema's metadata as class_names"
         )
     is_struct = pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
     content = image.field("bytes").type if is_struct else image
@@ -161,7 +160,7 @@ def _columns(schema: Any, path: Path) -> tuple[str, str]:
             f"the column image of {path} must hold encoded pictures, binary or struct<bytes: binary, path: string>; "
             f"it is {image}: store the bytes of the JPEG or PNG files"
         )
-    return "image.bytes" if is_struct else "image", label_name
+    return "image.bytes" if is_struct else "image"
 
 
 def _is_list(kind: Any) -> bool:
@@ -173,8 +172,7 @@ def _class_names(schema: Any) -> tuple[str, ...] | None:
     if b"class_names" in metadata:
         return tuple(metadata[b"class_names"].decode().split("|"))
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        label = features["label"] if "label" in features else features["labels"]
+        label = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]
         label = label[0] if isinstance(label, list) else label  # two ways to write that there are several
         names = label.get("feature", label)["names"]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # they are optional, and so is the entry

@@ -7,6 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_AT_ONCE = 64
+"""Pictures whose products, in floats, are in a GPU's memory together."""
+
 
 def resized_crops(pixels: Tensor, boxes: NDArray[np.float64], size: int) -> Tensor:
     """Each picture's box, resized to size x size: bilinear, and antialiased where it shrinks, as Pillow does it.
@@ -54,9 +57,15 @@ def _interpolated(parts: Tensor, size: int, into: Tensor | None = None) -> Tenso
 
 def _by_weights(pixels: Tensor, start: NDArray[np.int64], extent: NDArray[np.int64], size: int) -> Tensor:
     """The same as two products of matrices for the whole batch: on a GPU a launch a picture would cost more."""
+    edges = torch.from_numpy(np.concatenate([start, extent], axis=1)).to(pixels.device, torch.float32)
+    with torch.autocast(pixels.device.type, enabled=False):
+        some = zip(pixels.split(_AT_ONCE), edges.split(_AT_ONCE), strict=True)
+        return torch.cat([_products(part, of_part, size) for part, of_part in some])
+
+
+def _products(pixels: Tensor, edges: Tensor, size: int) -> Tensor:
     n, side, _, channels = pixels.shape
-    edges = torch.from_numpy(np.stack([start, extent])).to(pixels.device, torch.float32)
-    across, down = (_weights(edges[0, :, axis], edges[1, :, axis], side, size) for axis in (0, 1))
+    across, down = (_weights(edges[:, axis], edges[:, 2 + axis], side, size) for axis in (0, 1))
     rows = torch.bmm(down, pixels.reshape(n, side, side * channels).float()).view(n, size, side, channels)
     found = torch.einsum("nps,nosc->nopc", across, rows)
     return found.round_().clamp_(0, 255).to(torch.uint8).contiguous()

@@ -180,6 +180,11 @@ def read_folder(root: Path) -> Source:
     return Source(train, test[0] if test else None, digest.hexdigest(), str(newest))
 
 
+def holds_pictures(folder: Path) -> bool:
+    """Whether there is a picture file anywhere in a folder."""
+    return next(_picture_files(folder), None) is not None
+
+
 def _split_folders(root: Path) -> tuple[Path, Path | None]:
     names, train = _folders(root), root / "train"
     if "train" not in names:

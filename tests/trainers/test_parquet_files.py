@@ -79,6 +79,14 @@ def test_names_tell_the_split(tmp_path: Path, names: list[str], train: int, test
     assert (len(dataset.classes), len(dataset.test_classes)) == (train, test)
 
 
+def test_a_parquet_file_beside_pictures_is_none_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "labels.parquet", range(2))
+    for name in ("train/ant", "train/bee"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "0.png").write_bytes(picture(0))
+    assert read_dataset(str(tmp_path)).train.name_of(0) == "train/ant/0.png"
+
+
 def test_a_file_of_no_split(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", range(2))
     write(tmp_path / "more.parquet", range(2))

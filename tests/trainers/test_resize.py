@@ -42,7 +42,8 @@ def test_each_crop_is_resized_as_alone(side: int, size: int, channels: int) -> N
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("side", "size"), [(48, 16), (28, 32), (32, 32)])
-def test_what_a_gpu_does_gives_the_same(side: int, size: int, channels: int) -> None:
+def test_what_a_gpu_does_gives_the_same(side: int, size: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resize, "_AT_ONCE", 4)
     pixels = drawn(side, channels)
     edges = np.rint(BOXES * side).astype(np.int64)
     found = resize._by_weights(pixels, edges[:, :2], edges[:, 2:].clip(1), size)
