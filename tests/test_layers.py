@@ -33,9 +33,9 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "ray": ("nas.tune", "nas.early_stopping", "trainers.distributed"),
     "optuna": ("nas.controllers.optuna_sampler", "nas.optuna_mirror", "nas.optuna_storage"),
     "sklearn": ("trainers.surrogate",),
-    "pyarrow": ("results", "trainers.data", "trainers.sources", "trainers.tabular"),
+    "pyarrow": ("results", "trainers.parquet_files", "trainers.row_groups", "trainers.tabular"),
     "pandas": ("results", "trainers.data", "trainers.tabular", "nas.show", "nas.cli_trials"),  # the last two for a type
-    "PIL": ("trainers.data", "trainers.sources", "trainers.decode"),
+    "PIL": ("trainers.sources", "trainers.decode"),
     "mlxtend": ("trainers.data", "trainers.sources"),
     "matplotlib": ("results.report", "results.plots"),
 }

@@ -88,7 +88,7 @@ def load_data(
     """Reads, decodes and splits pictures: the shorter side is resized to `image_size`, the rest cut off evenly.
 
     Args:
-        source: a registered name (`DATASETS`), a folder, a parquet file or an npz file.
+        source: a registered name (`DATASETS`), a folder of pictures or parquet files, a parquet file or an npz file.
         test_source: the same, for a test split that lies elsewhere; it wins over one in `source`. Of a
             source that has a test split of its own, this is taken; else all its pictures.
         image_size: side of the pictures, in pixels.
@@ -110,6 +110,11 @@ def load_data(
     """
     _check_arguments(image_size, minival, seed, max_unreadable, train_share)
     dataset = read_dataset(source, test_source)
+    if dataset.train.lists is not None:
+        raise ValueError(
+            f"every picture must have one label to be packed; those of {source} have lists of them: "
+            "give each its first label in a column label, or train on them without packing"
+        )
     choose_minival(dataset.classes, minival, seed)  # where this is impossible, say so before the long work
     request = Request(source, test_source, image_size, max_unreadable, _limit(cache_limit_gb))
     pictures = decoded(dataset, request)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.sources import READERS, Pictures, Source, array_pictures, file_fingerprint, read_folder
+from trainers.parquet_files import read_parquet, read_shards, shard_files
+from trainers.sources import PictureSet, Source, array_pictures, file_fingerprint, holds_pictures, read_folder, read_npz
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,8 +30,8 @@ class Dataset:
         stamp: what changes on this machine when files are written anew with the same size; see `Source`.
     """
 
-    train: Pictures
-    test: Pictures | None
+    train: PictureSet
+    test: PictureSet | None
     classes: NDArray[np.int64]
     test_classes: NDArray[np.int64]
     class_names: tuple[str, ...]
@@ -42,7 +43,7 @@ def read_dataset(source: str, test_source: str | None = None) -> Dataset:
     """The pictures of a source and, where it lies elsewhere, of another one's test split.
 
     Args:
-        source: a registered name (`DATASETS`), a folder, a parquet file or an npz file.
+        source: a registered name (`DATASETS`), a folder of pictures or parquet files, a parquet file or an npz file.
         test_source: the same; it wins over a test split in `source`. Of a source that has a test split of its own,
             this is taken; else all its pictures.
 
@@ -65,6 +66,8 @@ def read_dataset(source: str, test_source: str | None = None) -> Dataset:
 def read_source(source: str) -> Source:
     """The pictures, not decoded yet, that a registered name, a folder, a parquet file or an npz file holds.
 
+    A folder without any picture file, but with parquet files in it or one below, is one of shards.
+
     A registered name wins over a folder of that name, which `./name` reaches.
 
     Raises:
@@ -75,7 +78,7 @@ def read_source(source: str) -> Source:
         return DATASETS[source]()
     path = Path(source).expanduser()
     if path.is_dir():
-        return read_folder(path)
+        return read_folder(path) if holds_pictures(path) or not shard_files(path) else read_shards(path)
     if not path.exists():
         close = difflib.get_close_matches(source, DATASETS, n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
@@ -108,17 +111,24 @@ def _read_mnist5k() -> Source:
     )
 
 
+READERS: dict[str, Callable[[Path], Source]] = {".parquet": read_parquet, ".npz": read_npz}
+"""What reads a file, by its ending."""
+
 DATASETS: dict[str, Callable[[], Source]] = {"mnist5k": _read_mnist5k}
 """Data by name."""
 
 
-def _classes(train: Pictures, test: Pictures | None) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+def _classes(
+    train: PictureSet, test: PictureSet | None
+) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
     """Class names, and the class of each training and test picture: by name where both sources have names."""
     values, firsts = np.unique(train.labels, return_index=True)
     if len(values) < 2:
         raise ValueError(
             f"training pictures must be of at least two classes; those of {train.origin} are all of one: add another"
         )
+    if train.lists is not None or (test is not None and test.lists is not None):
+        return _shared_names(train, test), train.labels, train.labels[:0] if test is None else test.labels
     names, classes = train.class_names, train.labels
     if names is None:
         names, classes = tuple(map(str, values)), np.searchsorted(values, classes).astype(np.int64)
@@ -134,3 +144,14 @@ def _classes(train: Pictures, test: Pictures | None) -> tuple[tuple[str, ...], N
             f"{', '.join(unknown)}: remove those pictures, or add such to the training pictures"
         )
     return names, classes, np.array([known[label] for label in test.spelled(values, by_name)], np.int64)[which]
+
+
+def _shared_names(train: PictureSet, test: PictureSet | None) -> tuple[str, ...]:
+    """The class names of pictures with several classes, which must be one list for training and test."""
+    names = train.class_names or ()
+    if test is not None and (train.lists is None or test.lists is None or test.class_names != names):
+        raise ValueError(
+            f"where pictures have several classes, those of training and test must have the same class names; "
+            f"{test.origin} has others than {train.origin}: write them with the same class_names"
+        )
+    return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections import deque
@@ -14,7 +15,8 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainers.sources import Pictures, Undecoded
+from trainers.crops import Box
+from trainers.sources import PictureSet, Undecoded
 
 DECODER = f"Pillow {PIL.__version__}"
 """What decodes and resizes: another release may do so a little differently."""
@@ -32,7 +34,7 @@ def in_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def decode(
-    pictures: Pictures, image_size: int, max_unreadable: float, *, allocate: Allocate = in_memory
+    pictures: PictureSet, image_size: int, max_unreadable: float, *, allocate: Allocate = in_memory
 ) -> tuple[NDArray[np.uint8], list[int], list[tuple[str, str]]]:
     """Decode every picture that can be read.
 
@@ -95,32 +97,103 @@ def _square(picture: Undecoded, size: int) -> NDArray[np.uint8] | str:
         if isinstance(picture, np.ndarray):
             if picture.shape[:2] == (size, size):
                 return picture.reshape(size, size, -1)
-            image = Image.fromarray(picture.squeeze(2) if picture.shape[2:] == (1,) else picture)
-            return _fitted(image, size)
-        with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+            return _fitted(_opened(picture), size)
+        with _opened(picture) as image:
             image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at 1/2, 1/4 or 1/8, but not below this
             ImageOps.exif_transpose(image, in_place=True)
             return _fitted(image, size)
-    except UnidentifiedImageError:  # whose text is an address in memory
-        return "not a picture that Pillow knows"
     except Exception as error:  # noqa: BLE001 - Pillow's readers raise anything on broken files, AttributeError too
-        return str(error) or type(error).__name__
+        return _fault(error)
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # whose text is an address in memory
+        return "not a picture that Pillow knows"
+    return str(error) or type(error).__name__
+
+
+def decode_part(
+    fetch: Callable[[], Undecoded],
+    part: Callable[[int, int], Box],
+    size: int,
+    channels: int,
+    *,
+    draft_size: int | None = None,
+) -> NDArray[np.uint8] | str:
+    """One part of a picture, or what is wrong with it; a JPEG is decoded no larger than the part needs.
+
+    Args:
+        fetch: gives the picture.
+        part: of a picture of that width and height, upright, as shares of its sides.
+        size: side of the result, in pixels, to which the part is resized.
+        channels: of the result, 1 (grey) or 3 (RGB).
+        draft_size: what the part must measure at least after a JPEG's reduced-size decoding (by 2, 4 or 8), where it
+            does so at full size; None is `size`.
+
+    Returns:
+        (size, size, channels).
+    """
+    try:
+        picture = fetch()
+        if picture is None:
+            return "there is no picture"
+        with _opened(picture) as image:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            width, height = image.size if orientation < 5 else image.size[::-1]
+            left, top, wide, tall = part(width, height)
+            least = draft_size or size
+            asked = (math.ceil(least / wide), math.ceil(least / tall))
+            image.draft(None, asked if orientation < 5 else asked[::-1])
+            if orientation != 1:
+                ImageOps.exif_transpose(image, in_place=True)
+            found = _plain(image)
+            w, h = found.size
+            box = (left * w, top * h, (left + wide) * w, (top + tall) * h)
+            if found.size != (size, size) or (wide, tall) != (1, 1):
+                found = found.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=2.0)
+            mode = "L" if channels == 1 else "RGB"
+            return np.asarray(found if found.mode == mode else found.convert(mode)).reshape(size, size, channels)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _fault(error)
+
+
+def is_grey(fetch: Callable[[], Undecoded]) -> bool | None:
+    """Whether the picture that `fetch` gives has one channel, by its header; None where it cannot be read."""
+    try:
+        with _opened(fetch()) as image:
+            return image.mode in _GREY or image.mode.startswith("I")
+    except Exception:  # noqa: BLE001 - as above
+        return None
+
+
+_ORIENTATION = 0x0112  # in Exif; from 5 on, the sides are exchanged
+_GREY = ("1", "L", "LA")
+
+
+def _opened(picture: Undecoded) -> Image.Image:
+    if isinstance(picture, np.ndarray):
+        return Image.fromarray(picture.squeeze(2) if picture.shape[2:] == (1,) else picture)
+    return Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture or "")
 
 
 def _fitted(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower 8
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pictures have no known range")
-    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    if image.mode != mode:  # to convert, and to resize, copies at any rate
-        image = image.convert(mode)
+    image = _plain(image)
     if image.size != (size, size):
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         square = (left, top, left + side, top + side)
         image = image.resize((size, size), Image.Resampling.BILINEAR, square, reducing_gap=2.0)
     return np.asarray(image).reshape(size, size, -1)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """A picture of 8 bits, grey or RGB."""
+    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower 8
+        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pictures have no known range")
+    mode = "L" if image.mode in _GREY else "RGB"
+    return image if image.mode == mode else image.convert(mode)  # to convert copies at any rate
 
 
 def with_channels(
