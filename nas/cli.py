@@ -15,6 +15,7 @@ import typer
 from nas import __version__, options
 from nas.cli_correction import correct
 from nas.cli_devices import calibrate
+from nas.cli_export import export
 from nas.cli_networks import describe, scale
 from nas.cli_proxy import proxy
 from nas.show import Format, print_frame
@@ -270,6 +271,7 @@ def pareto(
 app.command()(correct)
 app.command()(describe)
 app.command()(scale)
+app.command()(export)
 app.command()(calibrate)
 app.add_typer(proxy)
 

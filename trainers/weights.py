@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -74,7 +74,7 @@ def load_weights(network: nn.Module, path: Path, *, name: str | None = None) -> 
             convention = torchvision_convention(network.architecture)
         else:
             convention = _own_convention(about, network, path)
-    theirs = {ours: _renamed(ours, names) for ours in network.state_dict()}
+    theirs = {ours: renamed(ours, names) for ours in network.state_dict()}
     reset = _other_classifier(network, tensors, theirs)
     loaded = _matching(network.state_dict(), tensors, theirs, reset=reset, path=path)
     network.load_state_dict(loaded, strict=False)
@@ -104,6 +104,39 @@ def save_weights(network: nn.Module, path: Path, about: Mapping[str, str] | None
     write_tensors(network.state_dict(), path, metadata)
 
 
+class Header(NamedTuple):
+    """What a file of weights tells of its network.
+
+    Attributes:
+        architecture: None in files that this software did not write.
+        settings: padding, activation and batch norm; None likewise.
+        num_classes: of its classifier; None where it has none.
+        in_channels: of its pictures; None where the names are none of those known.
+    """
+
+    architecture: Architecture | None
+    settings: NetworkSettings | None
+    num_classes: int | None
+    in_channels: int | None
+
+
+def read_header(path: Path) -> Header:
+    """What a file of weights tells of its network, whoever wrote it.
+
+    Raises:
+        ValueError: the file cannot be read.
+        OSError: there is no such file.
+    """
+    tensors, about = read_tensors(path)
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    classes = next((shapes[key][0] for key in ("classifier.weight", "classifier.1.weight") if key in shapes), None)
+    stems = ("stem.conv.weight", "conv_stem.weight", "features.0.0.weight")
+    channels = next((shapes[key][1] for key in stems if key in shapes), None)
+    architecture = Architecture.parse(about["architecture"]) if "architecture" in about else None
+    settings = NetworkSettings(**_settings(about, path)) if "settings" in about else None
+    return Header(architecture, settings, classes, channels)
+
+
 def saved_network(path: Path) -> Network:
     """The network of a file that `save_weights` wrote, in evaluation mode.
 
@@ -111,18 +144,13 @@ def saved_network(path: Path) -> Network:
         ValueError: the file is none of these, or broken.
         OSError: there is no such file.
     """
-    tensors, about = read_tensors(path)
-    if "architecture" not in about or "classifier.weight" not in tensors:
+    architecture, settings, num_classes, in_channels = read_header(path)
+    if architecture is None or settings is None or num_classes is None or in_channels is None:
         raise ValueError(
-            f"{path} does not say which network its weights are of, as this software's files do; name the network, and "
+            f"{path} does not say which network its weights are of, as this software's files do: name the network, and "
             f"give the file as its weights"
         )
-    network = build_network(
-        Architecture.parse(about["architecture"]),
-        tensors["classifier.weight"].shape[0],
-        tensors["stem.conv.weight"].shape[1],
-        settings=NetworkSettings(**_settings(about, path)),
-    )
+    network = build_network(architecture, num_classes, in_channels, settings=settings)
     load_weights(network, path)
     return network.eval()
 
@@ -172,7 +200,8 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
         raise OSError(getattr(error, "errno", None) or 5, reason, str(path)) from error
 
 
-def _renamed(key: str, names: Mapping[str, str]) -> str:
+def renamed(key: str, names: Mapping[str, str]) -> str:
+    """A tensor's name, with its module's replaced where `names` has another."""
     module, _, tensor = key.rpartition(".")
     return f"{names[module]}.{tensor}" if module in names else key
 
