@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_a_trainings_best_moving_average_is_exported(training: Path) -> None:
     assert torch.equal(logits(saved_network(Path("net.safetensors"))), logits(trained()))
     again = export("net.safetensors", "--to", "safetensors", "-o", "again.safetensors")
     assert again.err == "wrote again.safetensors\n"
-    assert Path("again.safetensors").read_bytes() == Path("net.safetensors").read_bytes()
+    assert torch.equal(logits(saved_network(Path("again.safetensors"))), logits(trained()))
 
 
 def test_other_weights_of_a_training(training: Path) -> None:
@@ -202,9 +203,9 @@ def test_fresh_weights_follow_the_seed_and_are_told_of() -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         outcome = export(SMALL, "--to", "safetensors", "-o", f"{name}.safetensors", "--seed", seed)
         assert outcome.err.startswith(f"no weights are given: those written are fresh, drawn with seed {seed}\n")
-    a, b, c = (Path(f"{name}.safetensors").read_bytes() for name in "abc")
-    assert a == b
-    assert a != c
+    a, b, c = (load_file(f"{name}.safetensors") for name in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not torch.equal(a["stem.conv.weight"], c["stem.conv.weight"])
 
 
 def test_a_runs_trial(run_folder: Path) -> None:
@@ -273,7 +274,7 @@ def test_the_cards_tables_have_as_many_cells_in_every_row(training: Path) -> Non
     (training / "training.json").write_text(json.dumps(told))
     lines = export(training, "--to", "card").out.splitlines()
     assert "| recipe.note | a \\| b c |" in lines
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in itertools.pairwise(lines):
         if before.startswith("|") and after.startswith("|"):
             assert before.replace("\\|", "").count("|") == after.replace("\\|", "").count("|")
 
@@ -281,11 +282,12 @@ def test_the_cards_tables_have_as_many_cells_in_every_row(training: Path) -> Non
 def test_provenance_of_a_trial(run_folder: Path) -> None:
     told = search_provenance(run_folder, 0)
     assert told["trial"]["number"] == 0
-    assert told["measured"] == {"accuracy": 0.5, "step_time": 1.5, "params": 1}
+    assert told["measured"].items() >= {"accuracy": 0.5, "step_time": 1.5, "params": 1}.items()
+    assert "latency" not in told["measured"]  # which was not measured
     assert told["search"]["space"] == SPACES["small"].name
     assert np.isclose(told["trial"]["reward"], 0.5)
     assert json.loads(json.dumps(told)) == told
-    with pytest.raises(ValueError, match="the trial must be one of the 3 of .*run; got 8"):
+    with pytest.raises(ValueError, match=r"the trial must be one of the 3 of .*run; got 8"):
         search_provenance(run_folder, 8)
 
 

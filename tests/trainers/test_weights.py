@@ -290,7 +290,7 @@ def test_a_module_of_ones_own(tmp_path: Path) -> None:
     )
     assert load_weights(other, path).reset == ("3.weight", "3.bias")
     assert torch.equal(other.get_parameter("0.weight"), trained.get_parameter("0.weight"))
-    with pytest.raises(ValueError, match=r"this network has no 0\.weight, and in the file it has one of shape 4x3x3x3"):
+    with pytest.raises(ValueError, match=r"this network has no 0\.bias, and in the file it has one of shape 4"):
         load_weights(nn.Sequential(nn.Linear(3, 2))[0], path)
 
 
@@ -366,12 +366,12 @@ def test_a_saved_network_is_the_same_network(options: dict[str, Any], tmp_path: 
     save_weights(network, path, {"mean": "[0.1, 0.2, 0.3]", "std": "[1.0, 1.0, 1.0]"})
     again = saved_network(path)
     assert (again.architecture, again.settings, again.training) == (SMALL, network.settings, False)
-    assert torch.equal(logits(again), logits(network))
+    torch.testing.assert_close(logits(again), logits(network))  # but for the order of sums in memory formats
     assert read_header(path)[2:] == (7, 3)
     fresh = build_network(SMALL, 7, settings=NetworkSettings(activation=network.settings.activation))
     loaded = load_weights(fresh, path)
     assert (loaded.kind, loaded.mean, loaded.std) == ("own", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
-    assert torch.equal(logits(fresh), logits(network))
+    torch.testing.assert_close(logits(fresh), logits(network))
 
 
 def test_weights_trained_with_another_activation(tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ class Evil:
 def test_nothing_in_a_pickle_is_executed(tmp_path: Path) -> None:
     for path, save in (
         (tmp_path / "a.pth", torch.save),
-        (tmp_path / "b.pt", lambda o, p: p.write_bytes(pickle.dumps(o))),
+        (tmp_path / "b.pt", lambda o, p: p.write_bytes(pickle.dumps(o, protocol=2))),
     ):
         save({"state_dict": {}, "args": Evil(tmp_path / "executed")}, path)
         with pytest.raises(ValueError, match=r"cannot be read as tensors alone, .* save the state dict by itself"):
