@@ -28,7 +28,8 @@ from trainers.weights import load_weights, read_header, read_tensors, renamed, s
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# Made with timm 1.0.31 and torchvision 0.29.2: their names and shapes, and their logits for `drawn` weights.
+# Made with timm 1.0.31 and torchvision 0.29.2: names and shapes of their networks, and of some the logits of `drawn`
+# weights and `picture`.
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "foreign_networks.json").read_text())
 NETWORKS = [(library, name) for library in ("timm", "torchvision") for name in GOLDEN[library]]
 NAMES: dict[str, Callable[[Architecture], dict[str, str]]] = {"timm": timm_names, "torchvision": torchvision_names}
