@@ -14,6 +14,7 @@ import typer
 from nas import __version__, options
 from nas.cli_correction import correct
 from nas.cli_devices import calibrate
+from nas.cli_export import export
 from nas.cli_networks import describe, scale
 from nas.cli_proxy import proxy
 from nas.cli_trials import pareto, trials
@@ -233,6 +234,7 @@ app.command()(pareto)
 app.command()(correct)
 app.command()(describe)
 app.command()(scale)
+app.command()(export)
 app.command()(calibrate)
 app.add_typer(proxy)
 

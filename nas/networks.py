@@ -24,6 +24,7 @@ class NamedNetwork:
         space: name of the search space it was found in; None where it was not.
         num_classes: of the task it was searched or scaled for; None where nothing says so.
         in_channels: of that task's pictures.
+        trial: its number in the run it was found in; None where it comes from no run.
     """
 
     name: str
@@ -32,6 +33,7 @@ class NamedNetwork:
     space: str | None = None
     num_classes: int | None = None
     in_channels: int | None = None
+    trial: int | None = None
 
 
 def find_network(text: str, trial: int | None = None) -> NamedNetwork:
@@ -116,4 +118,4 @@ def _of_run(folder: Path, trial: int | None) -> NamedNetwork:
     sizes = None if size is None else ImageSizes(int(size), int(size))
     task = store.configuration.get("identity", {}).get("task", {})
     shape = {key: task.get(key) for key in ("num_classes", "in_channels")}
-    return NamedNetwork(name, architecture, sizes, str(store.configuration["space"]["name"]), **shape)
+    return NamedNetwork(name, architecture, sizes, str(store.configuration["space"]["name"]), **shape, trial=trial)

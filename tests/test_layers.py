@@ -38,6 +38,9 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "PIL": ("trainers.sources", "trainers.decode"),
     "mlxtend": ("trainers.data", "trainers.sources"),
     "matplotlib": ("results.report", "results.plots"),
+    "safetensors": ("trainers",),
+    "onnx": ("trainers.export",),
+    "onnxruntime": ("trainers.export",),
 }
 
 

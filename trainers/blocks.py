@@ -121,15 +121,21 @@ class ConvUnit(nn.Module):
         linear: bool = False,
     ) -> None:
         super().__init__()
+        self.window = window
         kernel, stride, groups = window
-        # At stride 1 the two paddings are one, and the convolution pads for itself without a copy.
-        same = settings.padding == "same" and stride > 1 and kernel > 1
-        self.padding = SamePadding(window) if same else nn.Identity()
-        self.conv = Conv2d(
-            in_channels, channels, kernel, stride, padding=0 if same else kernel // 2, groups=groups, bias=False
-        )
+        self.padding: nn.Module = nn.Identity()
+        self.conv = Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(channels, eps=settings.bn_eps, momentum=settings.bn_momentum)
         self.activation = nn.Identity() if linear else ACTIVATIONS[settings.activation]()
+        self.set_padding(settings.padding)
+
+    def set_padding(self, padding: str) -> None:
+        """Pad as weights expect that were trained so; a name in `PADDINGS`."""
+        kernel, stride, _ = self.window
+        # At stride 1 the two paddings are one, and the convolution pads for itself without a copy.
+        same = padding == "same" and stride > 1 and kernel > 1
+        self.padding = SamePadding(self.window) if same else nn.Identity()
+        self.conv.padding = (0, 0) if same else (kernel // 2, kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, height, width) to (batch, channels, ceil(height / s), ceil(width / s))."""

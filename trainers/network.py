@@ -7,6 +7,7 @@ Stem, stages, head, pooling, dropout, classifier, as google/automl `efficientnet
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ class Network(nn.Module):
             if isinstance(value, bool) or int(value) != value or value < 1:
                 raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
         self.architecture = architecture
+        self.settings = settings
         self.stem = ConvUnit(in_channels, architecture.stem_channels, window=Window(3, stride=2), settings=settings)
         self.stages = _stages(architecture, settings)
         width, head = architecture.stages[-1].channels, architecture.head_channels
@@ -59,6 +61,19 @@ class Network(nn.Module):
         features: Tensor = self.head(self.stages(self.stem(images)))
         logits: Tensor = self.classifier(self.dropout(features.mean((2, 3))))
         return logits
+
+    def adopt(self, *, padding: str, bn_eps: float) -> None:
+        """Compute as weights expect that were trained with this padding and this epsilon of batch norm.
+
+        Raises:
+            ValueError: as `NetworkSettings`.
+        """
+        self.settings = replace(self.settings, padding=padding, bn_eps=bn_eps)
+        for module in self.modules():
+            if isinstance(module, ConvUnit):
+                module.set_padding(padding)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.eps = bn_eps
 
 
 def build_network(

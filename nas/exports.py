@@ -1,0 +1,178 @@
+"""What `nas export` writes of: a network, its weights, and what is known of its search and training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.networks import NamedNetwork, find_network
+from search_spaces import PUBLISHED, Architecture, ImageSizes
+
+if TYPE_CHECKING:
+    from trainers.network import Network
+
+CHECKPOINTS = ("best", "last")
+"""The checkpoints of a training's folder; the first is the better one."""
+
+WEIGHTS = ("ema.safetensors", "model.safetensors")
+"""The weights in a checkpoint; the first that is there is what was evaluated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A network and what is known of it.
+
+    Args:
+        network: itself, its name and sizes.
+        weights: the file of its weights; None where there is none.
+        training: what its training's training.json holds; empty where it was not trained.
+        results: what the checkpoint and an evaluation tell of its accuracy.
+        search: as `search_provenance`; empty where it was not searched for.
+    """
+
+    network: NamedNetwork
+    weights: Path | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_exported(text: str, trial: int | None = None, weights: Path | None = None) -> Exported:
+    """What a text stands for: a training's folder, a file of weights that this software wrote, or any network.
+
+    Args:
+        text: a training's folder, a .safetensors file, or what `find_network` takes.
+        trial: which trial of a run.
+        weights: a file of weights to take, in the place of a training's own.
+
+    Raises:
+        ValueError: it stands for none, or a file in it is broken.
+        OSError: a file cannot be read.
+    """
+    path = Path(text)
+    if path.suffix == ".safetensors" and not path.is_dir():
+        return _of_file(path, weights)
+    if (path / "training.json").is_file():
+        if trial is not None:
+            raise ValueError(f"--trial must go with the folder of a run; {path} is a training's")
+        return _of_training(path, weights)
+    found = find_network(text, trial)
+    search: Mapping[str, Any] = {}
+    if found.trial is not None:
+        from nas.provenance import search_provenance  # loads pandas
+
+        search = search_provenance(path, found.trial)
+    return Exported(network=_as_weights_have_it(found, weights), weights=weights, search=search)
+
+
+def build_exported(
+    exported: Exported, shape: Mapping[str, int], *, seed: int, origin: str | None = None
+) -> tuple[Network, dict[str, str]]:
+    """The network with its weights, or with fresh ones, in evaluation mode.
+
+    Args:
+        exported: what to build.
+        shape: `num_classes` and `in_channels`.
+        seed: of fresh weights.
+        origin: what timm calls a network whose weights are timm's.
+
+    Returns:
+        The network, and `mean` and `std` of the pictures it was trained on as JSON, where they are known.
+
+    Raises:
+        ValueError: the weights are of another network, or have other classes.
+    """
+    import torch
+
+    from trainers.blocks import NetworkSettings
+    from trainers.network import build_network, published_settings
+    from trainers.weights import load_weights, read_header
+
+    name, architecture = exported.network.name, exported.network.architecture
+    settings = None if exported.weights is None else read_header(exported.weights).settings
+    if settings is None:
+        settings = published_settings(name) if name in PUBLISHED else NetworkSettings()
+    generator = torch.Generator().manual_seed(seed)
+    network = build_network(architecture, **shape, settings=settings, generator=generator).eval()
+    if exported.weights is None:
+        return network, {}
+    loaded = load_weights(network, exported.weights, name=origin)
+    if loaded.reset:
+        raise ValueError(
+            f"{exported.weights} has no classifier of {shape['num_classes']} classes, and one that was never trained "
+            f"is not exported: leave --num-classes out, or train one first"
+        )
+    known = {"mean": loaded.mean, "std": loaded.std}
+    return network, {key: json.dumps(value) for key, value in known.items() if value is not None}
+
+
+def _of_file(path: Path, weights: Path | None) -> Exported:
+    from trainers.weights import read_header  # loads torch
+
+    architecture = read_header(path).architecture
+    if architecture is None:
+        raise ValueError(
+            f"{path} does not say which network its weights are of, as this software's files do: name the network, and "
+            f"give the file with --weights"
+        )
+    weights = weights or path
+    return Exported(network=_as_weights_have_it(NamedNetwork(path.stem, architecture), weights), weights=weights)
+
+
+def _as_weights_have_it(found: NamedNetwork, weights: Path | None) -> NamedNetwork:
+    """A network with the classes and channels that the weights have."""
+    if weights is None:
+        return found
+    from trainers.weights import read_header  # loads torch
+
+    header = read_header(weights)
+    return replace(
+        found,
+        num_classes=header.num_classes or found.num_classes,
+        in_channels=header.in_channels or found.in_channels,
+    )
+
+
+def _of_training(folder: Path, weights: Path | None) -> Exported:
+    training = _read(folder / "training.json")
+    if not isinstance(training.get("architecture"), str):
+        raise ValueError(
+            f"{folder / 'training.json'} names no architecture: what was trained is a module of your own, which is "
+            f"exported with torch from Python"
+        )
+    if weights is None:
+        places = [folder / checkpoint / file for checkpoint in CHECKPOINTS for file in WEIGHTS]
+        weights = next((place for place in places if place.is_file()), None)
+    if weights is None:
+        raise ValueError(f"{folder} has no checkpoint yet; let `nas train` go on, or name a file with --weights")
+    results: dict[str, Any] = {}
+    for file in (weights.parent / "state.json", folder / "evaluation.json"):
+        if file.is_file():
+            results |= {k: v for k, v in _read(file).items() if isinstance(v, int | float | str)}
+    recipe = training.get("recipe", {})
+    train, eval_ = recipe.get("image_size"), recipe.get("eval_size") or recipe.get("image_size")
+    found = NamedNetwork(
+        folder.resolve().name,
+        Architecture.parse(training["architecture"]),
+        ImageSizes(int(train), int(eval_)) if train else None,
+    )
+    return Exported(
+        network=_as_weights_have_it(found, weights),
+        weights=weights,
+        training={k: v for k, v in training.items() if k != "provenance"},
+        results=results,
+        search=training.get("provenance") or {},
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} must be the JSON that `nas train` writes: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold an object; got {type(content).__name__}")
+    return content
