@@ -19,7 +19,7 @@ from nas.runs import RunSettings, finish, graceful_interrupts, make_session, not
 from nas.search import EarlyStopping, Workers, choose_workers, on_tune
 from nas.session import SearchSession
 from nas.show import Format, print_json, print_rows, print_table
-from nas.work import work_of
+from nas.work import stopping_of, work_of
 from results.analysis import Best, against_chance, best_network, confirmed, saving
 from results.store import TrialStore
 
@@ -66,7 +66,7 @@ def conduct(
         workers = check_workers(settings, search.identity["evaluator"])
         note_start(store, settings)
         session = make_session(search, store, settings, fork=fork)
-        asked = _stopping(search, settings)
+        asked = stopping_of(search, settings)
         stopping = asked if asked is not None and asked.can_stop else None
         if stopping is not None and stopping.within:
             search.evaluate.measure_at = stopping.rungs  # type: ignore[attr-defined]
@@ -155,10 +155,6 @@ def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], Non
     return 0
 
 
-def _stopping(search: Search, settings: RunSettings) -> EarlyStopping | None:
-    return settings.stopping(search.epochs, within=hasattr(search.evaluate, "measure_at"))
-
-
 def _too_short(epochs: float, stopping: EarlyStopping) -> str:
     return (
         f"a candidate is trained for {epochs:g} epoch{'s' * (epochs != 1)} and may be stopped after "
@@ -181,7 +177,7 @@ def _opening_lines(search: Search, store: TrialStore, settings: RunSettings, wor
     done = sum(t.state in ("complete", "failed", "stopped") for t in store.trials.values())
     if done:
         lines.append(f"{done} candidates are done")
-    stopping = _stopping(search, settings)
+    stopping = stopping_of(search, settings)
     if stopping is not None and not stopping.can_stop:
         lines.append(f"--scheduler asha can stop nothing: {_too_short(search.epochs or 0, stopping)}")
         stopping = None

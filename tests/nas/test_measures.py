@@ -199,9 +199,14 @@ def test_a_network_over_the_limit_ends_before_it_is_trained(proxy: Callable[...,
 
 def test_disturbed_timings_are_said_at_the_end(proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from trainers.step_timer import StepTimer
+    from trainers.timing import StepTime
 
     finish = StepTimer.finish
-    monkeypatch.setattr(StepTimer, "finish", lambda *given: finish(*given)._replace(note="measured again, since"))
+
+    def disturbed(*given: Any, precise: bool) -> StepTime:
+        return finish(*given, precise=precise)._replace(note="measured again, since")
+
+    monkeypatch.setattr(StepTimer, "finish", disturbed)
     done = proxy("run", "--budget", 3)
     assert "the timings of 3 trials were disturbed: see timing_note" in done.stderr
     assert (columns("run")["timing_note"] == "step_time: measured again, since").all()
