@@ -17,6 +17,7 @@ from nas.cli_devices import calibrate
 from nas.cli_export import export
 from nas.cli_networks import describe, scale
 from nas.cli_proxy import proxy
+from nas.cli_train import evaluate, recipes, train
 from nas.cli_trials import pareto, trials
 from nas.show import Format
 
@@ -235,6 +236,9 @@ app.command()(correct)
 app.command()(describe)
 app.command()(scale)
 app.command()(export)
+app.command()(train)
+app.command()(evaluate)
+app.command()(recipes)
 app.command()(calibrate)
 app.add_typer(proxy)
 

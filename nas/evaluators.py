@@ -84,7 +84,10 @@ def _proxy(
         max_unreadable=config.max_unreadable,
         cache_limit_gb=config.cache_limit_gb,
     )
-    chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
+    chosen: dict[str, Any] = {
+        "epochs": config.epochs or brief_epochs(data.sizes["train"]),
+        "batch_size": config.batch_size,
+    }
     recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None}, augmentation=varied)
     task = ProxyTask(
         data,

@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.networks import NamedNetwork, find_network
+from nas.trainings import WEIGHTS
 from search_spaces import PUBLISHED, Architecture, ImageSizes
 
 if TYPE_CHECKING:
     from trainers.network import Network
-
-CHECKPOINTS = ("best", "last")
-"""The checkpoints of a training's folder; the first is the better one."""
-
-WEIGHTS = ("ema.safetensors", "model.safetensors")
-"""The weights in a checkpoint; the first that is there is what was evaluated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,14 +139,12 @@ def _of_training(folder: Path, weights: Path | None) -> Exported:
             f"exported with torch from Python"
         )
     if weights is None:
-        places = [folder / checkpoint / file for checkpoint in CHECKPOINTS for file in WEIGHTS]
-        weights = next((place for place in places if place.is_file()), None)
-    if weights is None:
-        raise ValueError(f"{folder} has no checkpoint yet; let `nas train` go on, or name a file with --weights")
+        weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise ValueError(f"{folder} has no weights yet; let `nas train` end an epoch, or name a file with --weights")
     results: dict[str, Any] = {}
-    for file in (weights.parent / "state.json", folder / "evaluation.json"):
-        if file.is_file():
-            results |= {k: v for k, v in _read(file).items() if isinstance(v, int | float | str)}
+    if (folder / "evaluation.json").is_file():
+        results |= {k: v for k, v in _read(folder / "evaluation.json").items() if isinstance(v, int | float | str)}
     recipe = training.get("recipe", {})
     train, eval_ = recipe.get("image_size"), recipe.get("eval_size") or recipe.get("image_size")
     found = NamedNetwork(

@@ -11,7 +11,7 @@ from results.trial import Trial
 
 _OPTIONS = (
     *("space", "controller", "reward", "reward_weights", "evaluator", "data", "image_size", "epochs", "batch_size"),
-    *("augment", "limits", "objectives", "seed"),
+    *("augment", "limits", "objectives", "seed", "test_data", "minival", "split_seed"),
 )
 _MEASURED = (
     *("accuracy", "step_time", "step_time_low", "step_time_high", "latency", "params", "macs", "activations"),

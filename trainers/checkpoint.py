@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from trainers.weights import read_tensors, write_tensors
 
 Tensors = Mapping[str, Tensor]
 
@@ -63,7 +64,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             for name, found in tensors.items():
-                _write_tensors(partial / f"{name}.safetensors", found)
+                write_tensors(found, partial / f"{name}.safetensors", {})
             (partial / "state.json").write_text(json.dumps({"step": step, **state}, indent=1))
             for path in (*partial.iterdir(), partial):
                 _sync(path)
@@ -71,12 +72,12 @@ class Checkpoints:
                 shutil.rmtree(whole)
             partial.rename(whole)
             _sync(self.folder)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             last = max(self.steps(), default=None)
             kept = "there is none before it" if last is None else f"the one of step {last} is good"
             raise OSError(
-                getattr(error, "errno", None), f"the checkpoint of step {step} could not be written ({error}); {kept}"
+                error.errno, f"the checkpoint of step {step} could not be written ({error.strerror}); {kept}"
             ) from error
         for other in self.steps():
             if other not in (step, keep):
@@ -105,8 +106,8 @@ class Checkpoints:
         folder = self._at(step)
         try:
             state = json.loads((folder / "state.json").read_text())
-            tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
-        except (OSError, ValueError, SafetensorError) as error:
+            tensors = {path.stem: read_tensors(path)[0] for path in sorted(folder.glob("*.safetensors"))}
+        except (OSError, ValueError) as error:
             others = [str(self._at(other)) for other in steps if other != step]
             remedy = f"remove it, and {others[-1]} is gone on with" if others else "begin again in another folder"
             raise ValueError(f"the checkpoint {folder} cannot be read ({error}): {remedy}") from error
@@ -116,30 +117,12 @@ class Checkpoints:
         return self.folder / f"step-{step:09d}"
 
 
-def save_weights(path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> None:
-    """Write weights for others, whole or not at all.
-
-    Raises:
-        OSError: the disk would not take them; a file that was there is as it was.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        _write_tensors(partial, tensors, metadata)
-        _sync(partial)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(getattr(error, "errno", None), f"{path} could not be written: {error}") from error
-
-
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """What an optimiser remembers of each parameter, by the parameter's number and the name it has there.
 
     Raises:
         TypeError: it remembers something that is no tensor and no number.
     """
-    import torch
-
     found = {}
     for number, kept in optimizer.state_dict()["state"].items():
         for name, value in kept.items():
@@ -177,10 +160,6 @@ def restore(module: nn.Module, tensors: Tensors, *, where: str) -> None:
                 f"{here} in the network: name the architecture and the classes it was made with"
             )
     module.load_state_dict(dict(tensors))
-
-
-def _write_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> None:
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path, metadata=dict(metadata or {}))
 
 
 def _sync(path: Path) -> None:

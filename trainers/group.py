@@ -67,9 +67,9 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         size = distributed.get_world_size()
-        mean = differentiable.all_reduce(x.mean((0, 2, 3))) / size
+        mean = _summed(x.mean((0, 2, 3))) / size
         centred = x - mean[:, None, None]
-        variance = differentiable.all_reduce(centred.square().mean((0, 2, 3))) / size
+        variance = _summed(centred.square().mean((0, 2, 3))) / size
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 count = size * x.numel() // x.shape[1]
@@ -79,5 +79,11 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked.add_(1)
-        y = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        y: Tensor = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         return y if self.weight is None else y * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def _summed(value: Tensor) -> Tensor:
+    """The sum over all processes, through which gradients flow."""
+    total: Tensor = differentiable.all_reduce(value)  # type: ignore[no-untyped-call]
+    return total

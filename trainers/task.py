@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from trainers.network import build_network
 from trainers.pictures import Pictures, open_pictures
 from trainers.progressive import check_sizes
 from trainers.recipe import Recipe
-from trainers.training import Normalisation, Training, normalisation_of
+from trainers.training import Normalisation, Training, normalisation_of, top1
 from trainers.weights import load_weights
 
 
@@ -58,7 +59,7 @@ class TrainingTask:
     seed: int = 0
     shards: int = 1
     weights: str | None = None
-    settings: NetworkSettings = NetworkSettings()
+    settings: NetworkSettings = field(default_factory=NetworkSettings)
     memory: str = "auto"
 
     def __post_init__(self) -> None:
@@ -107,11 +108,10 @@ class TrainingTask:
         )
 
     def network(self, num_classes: int, in_channels: int) -> nn.Module:
-        """Its network, with the weights that it begins with.
+        """Its network, with fresh weights.
 
         Raises:
-            ValueError: the weights are of another network, or the model is none.
-            FileNotFoundError: there are no such weights.
+            ValueError: the model is none, or pictures would be smaller than the network's stride.
         """
         if self.model is not None:
             torch.manual_seed(self.seed)
@@ -121,11 +121,15 @@ class TrainingTask:
             check_sizes(self.recipe, self.architecture)
             generator = torch.Generator().manual_seed(self.seed)
             network = build_network(
-                self.architecture, num_classes, in_channels, settings=self.settings, generator=generator
+                self.architecture, num_classes, in_channels, settings=self._settings, generator=generator
             )
-        if self.weights is not None:
-            load_weights(network, Path(self.weights))
         return network
+
+    @property
+    def _settings(self) -> NetworkSettings:
+        recipe = self.recipe
+        momentum = self.settings.bn_momentum if recipe.bn_momentum is None else recipe.bn_momentum
+        return replace(self.settings, dropout=recipe.dropout, survival=recipe.survival, bn_momentum=momentum)
 
     def training(
         self,
@@ -147,6 +151,10 @@ class TrainingTask:
         pictures = self.pictures(device)
         recipe = self.recipe.for_pictures(pictures.sizes["train"])
         network = self.network(len(pictures.class_names), pictures.in_channels)
+        last = None if checkpoints is None else checkpoints.load()
+        if self.weights is not None and last is None:
+            loaded = load_weights(network, Path(self.weights))
+            normalisation = normalisation or Normalisation.of(loaded.mean, loaded.std)
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         assert recipe.image_size is not None
         training = Training(
@@ -160,7 +168,7 @@ class TrainingTask:
             shards=self.shards,
             checkpoints=checkpoints,
         )
-        if checkpoints is not None and (last := checkpoints.load()) is not None:
+        if last is not None:
             training.restore(last)
         return training
 
@@ -193,3 +201,55 @@ def own_model(name: str, num_classes: int) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise ValueError(f"the model {name} must make a torch.nn.Module; got {type(network).__name__}")
     return network
+
+
+def evaluation(
+    task: TrainingTask,
+    weights: Path,
+    normalisation: Normalisation,
+    device: torch.device,
+    *,
+    split: str,
+    source: str | None,
+    class_names: tuple[str, ...],
+) -> dict[str, Any]:
+    """Top-1 accuracy of a training's weights on a split, with its 95 % interval (Wilson's).
+
+    Args:
+        split: `minival` or `test` of the task's pictures.
+        source: of other pictures, which are evaluated in their place: their test split, or all where they have none.
+        class_names: that the weights were trained for.
+
+    Raises:
+        ValueError: the split is empty, or the pictures have other classes.
+    """
+    if source is not None:
+        task, split = replace(task, source=source, test_source=None, minival=0), "test"
+    pictures = task.pictures(device)
+    if source is not None and not pictures.sizes["test"]:
+        split = "train"
+    if pictures.class_names != class_names:
+        raise ValueError(
+            f"pictures must have the classes that were trained, {', '.join(class_names[:5])}, ... "
+            f"({len(class_names)}); got {', '.join(pictures.class_names[:5])}, ... ({len(pictures.class_names)})"
+        )
+    count = pictures.sizes[split]
+    if not count:
+        raise ValueError(f"{task.source} has no {split} split: name pictures with --data, or evaluate another split")
+    network = task.network(len(class_names), pictures.in_channels)
+    load_weights(network, weights)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    size = task.recipe.eval_size or task.recipe.image_size
+    assert size is not None
+    batches = pictures.batches(split, range(count), batch_size=250, image_size=size, boxes=None)
+    right = int(top1(network, batches, normalisation, device).item())
+    low, high = wilson(right, count)
+    return {"accuracy": right / count, "low": low, "high": high, "pictures": count, "image_size": size}
+
+
+def wilson(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """The interval of a share (Wilson 1927)."""
+    share, shrunk = right / count, 1 + z**2 / count
+    middle = (share + z**2 / (2 * count)) / shrunk
+    half = z / shrunk * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return middle - half, middle + half

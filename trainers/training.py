@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -24,15 +24,13 @@ from torch.nn import functional as F
 from trainers.augment import augmented, mixed
 from trainers.blocks import StochasticDepth
 from trainers.checkpoint import Checkpoint, Checkpoints, optimizer_tensors, restore, restore_optimizer
+from trainers.crops import crop_boxes
 from trainers.ema import Ema
 from trainers.group import ALONE, Group
-from trainers.pictures import Pictures, crop_boxes, epoch_order
+from trainers.pictures import Pictures, statistics
 from trainers.progressive import Settings, settings_at
 from trainers.recipe import Recipe
 from trainers.train import TrainingStep, autocast
-
-SAMPLE = 2000
-"""Training pictures that mean and deviation are taken of, at the most."""
 
 LOOK_EVERY = 50
 """Steps after which the loss is looked at, which makes the host wait for the device."""
@@ -43,6 +41,13 @@ class Normalisation(NamedTuple):
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, mean: Sequence[float] | None, std: Sequence[float] | None) -> Normalisation | None:
+        """Of statistics of values from 0 to 1, as libraries give them; None where they are not known."""
+        if mean is None or std is None:
+            return None
+        return cls(tuple(255.0 * value for value in mean), tuple(255.0 * value for value in std))
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 pictures (n, channels, side, side) as float32, in their memory format."""
@@ -183,10 +188,11 @@ class Training:
         saved_at = time.monotonic()
         while self.seen < self.pictures_in_all:
             epoch, last = self.seen // self._per_epoch, self.settings(self.seen)
-            order = epoch_order(self.pictures.sizes["train"], seed=self.seed, epoch=epoch)
+            order = self.pictures.training_order(seed=self.seed, epoch=epoch)
             self._model.train()
             for part in self._parts(epoch):
-                for last in self._trained(part, order, watch):
+                last = part[-1][1]
+                for _ in self._trained(part, order, watch):
                     looked = self.step % LOOK_EVERY == 0
                     if looked and self.group.anyone(time.monotonic() - saved_at > save_every_s, self.device):
                         self._save()
@@ -213,8 +219,8 @@ class Training:
 
     def _trained(
         self, part: list[tuple[int, Settings]], order: NDArray[np.int64], watch: Callable[[Settings, int], None]
-    ) -> Iterator[Settings]:
-        """Take steps of one picture size and batch size; gives the settings of each when it has been taken."""
+    ) -> Iterator[None]:
+        """Take steps of one picture size and batch size, one at a time."""
         first, settings = part[0]
         at, count = first % self._per_epoch, len(part) * settings.batch_size
         regularise(self.network, dropout=settings.dropout, survival=settings.survival)
@@ -231,7 +237,7 @@ class Training:
             if self.step % LOOK_EVERY == 0 or number == len(part):
                 self._look()
             self._sums.train_s += time.perf_counter() - begun
-            yield now
+            yield
 
     def _batches_of(self, chosen: NDArray[np.int64], settings: Settings) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's part of batches of these pictures, cropped and of the settings' size."""
@@ -315,10 +321,9 @@ class Training:
         size = self.recipe.eval_size or self.recipe.image_size
         if size is None:
             raise ValueError("recipe must have an image_size; got None")
-        model = self.network if self._ema is None else self._ema.network
         order = np.array_split(np.arange(self.pictures.sizes[split]), self.group.size)[self.group.rank]
-        right = top1(model, self.pictures.batches(split, order, batch_size=250, image_size=size, boxes=None),
-                     self.normalisation, self.device)  # fmt: skip
+        batches = self.pictures.batches(split, order, batch_size=250, image_size=size, boxes=None)
+        right = top1(self.evaluated, batches, self.normalisation, self.device)
         return float(self.group.sum(right).item()) / self.pictures.sizes[split]
 
     # Saving and taking up again -------------------------------------------------------------------------------------
@@ -356,11 +361,10 @@ class Training:
         self._sums = _Sums(**state["epoch_so_far"])
         self.told = [Epoch(**epoch) for epoch in state["epochs"]]
 
-    def best_weights(self) -> dict[str, Tensor]:
-        """The tensors of the best epoch, of the moving average where there is one; of now where nothing was saved."""
-        model = self.network if self._ema is None else self._ema.network
-        saved = None if self.checkpoints is None or self.best is None else self.checkpoints.load(self.best[1])
-        return dict(model.state_dict()) if saved is None else saved.tensors["network" if self._ema is None else "ema"]
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated: the weights' moving average where the recipe has one."""
+        return self.network if self._ema is None else self._ema.network
 
 
 @torch.no_grad()
@@ -391,15 +395,9 @@ def regularise(network: nn.Module, *, dropout: float, survival: float) -> None:
 
 
 def normalisation_of(pictures: Pictures, image_size: int) -> Normalisation:
-    """Mean and deviation of the pixels of the first training pictures, `SAMPLE` at the most."""
-    order = np.arange(min(SAMPLE, pictures.sizes["train"]))
-    found = [
-        images.double().permute(1, 0, 2, 3).flatten(1)
-        for images, _ in pictures.batches("train", order, batch_size=250, image_size=image_size, boxes=None)
-    ]
-    pixels = torch.cat(found, 1)
-    deviation = pixels.std(1, correction=0).clamp(min=1.0)
-    return Normalisation(tuple(pixels.mean(1).tolist()), tuple(deviation.tolist()))
+    """Mean and deviation of the pixels of some training pictures."""
+    mean, std = statistics(pictures, image_size=image_size)
+    return Normalisation(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
 
 
 def _seed(*numbers: int) -> int:

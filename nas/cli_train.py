@@ -1,0 +1,261 @@
+"""The commands that train what was found: `train` and `evaluate`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas import options
+from nas.show import Format, print_json
+
+if TYPE_CHECKING:
+    from trainers.recipe import Recipe
+    from trainers.task import TrainingTask
+    from trainers.training import Epoch, Training
+
+# Modules that load torch are imported inside the commands, so that --help is quick.
+
+_Network = typer.Argument(
+    metavar="ARCH|FILE|RUN|DIR",
+    help="A published name, an architecture text, a file with either, a run's folder; or the folder of a training, "
+    "which is gone on with.",
+)
+_Data = typer.Option(
+    help="A folder in ImageNet layout, a parquet file or a folder of them, an npz file, or mnist5k. Default: what the "
+    "network was searched on, with the same minival; else mnist5k."
+)
+_Trial = typer.Option(min=0, help="Which trial of the run. Default: its best.")
+_Model = typer.Option(help="Train your own network: module:function or path/to/file.py:function, given num_classes.")
+_RecipeName = typer.Option(help="How to train: small-cpu, imagenet-paper-s, finetune, ... (`nas recipes` lists them).")
+_Out = typer.Option("--out", "-o", metavar="DIR", help="Folder of the training; it must not hold anything yet.")
+_Weights = typer.Option(metavar="FILE", help="Weights to begin with: this software's, timm's or torchvision's.")
+_TestData = typer.Option(help="The test split, where it lies elsewhere; evaluated at the end, never chosen on.")
+_Progression = typer.Option(
+    help="How size and regularisation go on: constant, paper, released, resize, random, random-adaptive, fixres:0.8; "
+    "with settings, as in paper,smallest:64,randaugment:2..10."
+)
+_SaveEvery = typer.Option(min=0.0, help="Seconds between two checkpoints within an epoch.")
+_Memory = typer.Option(help="Pictures decoded once (packed) or during the training (streamed). Default: by their size.")
+_Split = typer.Option(help="minival or test.")
+
+
+def train(
+    network: Annotated[str | None, _Network] = None,
+    data: Annotated[str | None, _Data] = None,
+    recipe: Annotated[str, _RecipeName] = "small-cpu",
+    out: Annotated[Path | None, _Out] = None,
+    trial: Annotated[int | None, _Trial] = None,
+    model: Annotated[str | None, _Model] = None,
+    weights: Annotated[Path | None, _Weights] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's; so are the following.")] = None,
+    batch_size: Annotated[int | None, options.BatchSize] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest, for a batch of 256.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the largest training pictures.")] = None,
+    eval_size: Annotated[int | None, typer.Option(min=1, help="Side of the pictures in evaluation.")] = None,
+    progression: Annotated[str | None, _Progression] = None,
+    augment: Annotated[str | None, typer.Option(help="As of `nas search`: crop, flip, randaugment, ...")] = None,
+    test_data: Annotated[str | None, _TestData] = None,
+    minival: Annotated[int | None, options.Minival] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order and variation.")] = 0,
+    split_seed: Annotated[int | None, options.SplitSeed] = None,
+    device: Annotated[str, options.Device] = "auto",
+    memory: Annotated[str, _Memory] = "auto",
+    save_every: Annotated[float, _SaveEvery] = 300.0,
+    format: options.FormatOption = Format.table,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a network, with pictures and regularisation that grow as the recipe has it.
+
+    It goes on where it was cut off, to the same weights: `nas train DIR`. The weights kept are those of the best epoch
+    on the minival.
+    """
+    from nas.trainings import begin, is_training, reopen
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    if network is not None and is_training(Path(network)):
+        folder = Path(network)
+        with redirect_stdout(sys.stderr):
+            training = reopen(folder, device)
+        say(f"training {folder}: {len(training.told)} of {training.recipe.epochs} epochs are done")
+    else:
+        chosen = _chosen(
+            recipe,
+            {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "image_size": image_size,
+                "eval_size": eval_size,
+                "progression": progression,
+                "augmentation": augment,
+            },
+        )
+        task, provenance, name = _task(network, trial, model, chosen)
+        searched = provenance.get("search", {})
+        task = replace(
+            task,
+            source=data or searched.get("data") or "mnist5k",
+            test_source=test_data or (searched.get("test_data") if data is None else None),
+            minival=searched.get("minival") if minival is None and data is None else minival,
+            split_seed=searched.get("split_seed", 0) if split_seed is None else split_seed,
+            seed=seed,
+            weights=None if weights is None else str(weights.resolve()),
+            memory=memory,
+        )
+        folder = out or Path("trainings") / name
+        with redirect_stdout(sys.stderr):
+            training = begin(task, folder, device, provenance=provenance)
+        say(_opening(training, folder))
+    _conduct(training, folder, save_every=save_every, format=format, say=say)
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a training.")],
+    split: Annotated[str, _Split] = "test",
+    data: Annotated[str | None, typer.Option(help="Other pictures of the same classes.")] = None,
+    device: Annotated[str, options.Device] = "auto",
+    format: options.FormatOption = Format.table,
+) -> None:
+    """Tell the accuracy of a training's best weights, with its 95 % interval."""
+    from nas.trainings import evaluate as evaluated
+
+    if split not in ("minival", "test"):
+        raise ValueError(f"split must be minival or test; got {split!r}")
+    with redirect_stdout(sys.stderr):
+        found = evaluated(folder, device, split=split, source=data)
+    if format is Format.json:
+        print_json(found)
+    else:
+        print(
+            f"{found['split']}: accuracy {found['accuracy']:.4f} ({found['low']:.4f} to {found['high']:.4f}) on "
+            f"{found['pictures']:,} pictures at {found['image_size']} px"
+        )
+
+
+def recipes() -> None:
+    """List the recipes of `nas train`, and what each is from."""
+    from trainers.recipes import RECIPES
+
+    for name, make in RECIPES.items():
+        print(f"{name:<22}{(make.__doc__ or '').strip().splitlines()[0]}")
+
+
+def _chosen(name: str, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe by its name, with some of its settings changed.
+
+    Raises:
+        ValueError: there is none of that name, or a setting is out of its range.
+    """
+    from trainers.augmentation import Augmentation
+    from trainers.progressive import Progression
+    from trainers.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}; got {name!r}")
+    given = {key: value for key, value in changes.items() if value is not None}
+    for key, parse in (("progression", Progression.parse), ("augmentation", Augmentation.parse)):
+        if key in given:
+            given[key] = parse(given[key])
+    recipe = RECIPES[name]()
+    if "epochs" in given and recipe.warmup_epochs is not None and "warmup_epochs" not in given:
+        given["warmup_epochs"] = recipe.warmup_epochs * given["epochs"] / recipe.epochs
+    return replace(recipe, **given)
+
+
+def _task(
+    network: str | None, trial: int | None, model: str | None, recipe: Recipe
+) -> tuple[TrainingTask, Mapping[str, Any], str]:
+    """What to train, by the recipe, with no pictures yet; where it was searched for; what to call it."""
+    from trainers.task import TrainingTask
+
+    if model is not None:
+        if network is not None:
+            raise ValueError(f"a training has one network: name an architecture or --model; got {network} and {model}")
+        return TrainingTask(recipe=recipe, source="", model=model), {}, model.rpartition(":")[2]
+    if network is None:
+        raise ValueError("name what to train: an architecture, a file, a run's folder, or --model")
+    from nas.exports import find_exported
+    from search_spaces import PUBLISHED
+    from trainers.blocks import NetworkSettings
+    from trainers.network import published_settings
+
+    found = find_exported(network, trial)
+    settings = published_settings(found.network.name) if found.network.name in PUBLISHED else NetworkSettings()
+    task = TrainingTask(recipe=recipe, source="", architecture=found.network.architecture, settings=settings)
+    return task, found.search, found.network.name
+
+
+def _opening(training: Training, folder: Path) -> str:
+    sizes, recipe = training.pictures.sizes, training.recipe
+    from trainers.progressive import sizes_of
+
+    pixels = ", ".join(map(str, sizes_of(recipe)))
+    return (
+        f"training {folder}: {recipe.epochs} epochs of {sizes['train']:,} pictures in batches of {recipe.batch_size}, "
+        f"{training.device.type}\n"
+        f"minival {sizes['minival']:,}, which the best epoch is chosen on; test {sizes['test']:,}\n"
+        f"{recipe.progression}: pictures at {pixels} px, evaluated at {recipe.eval_size or recipe.image_size}"
+    )
+
+
+def _conduct(training: Training, folder: Path, *, save_every: float, format: Format, say: Any) -> None:
+    """Train to the end, tell each epoch, and what came of it."""
+    from nas.progress import duration
+    from nas.trainings import WEIGHTS, locked, write_results
+
+    resume = f"nas train {folder}"
+    begun, before = time.monotonic(), training.seen
+    try:
+        with locked(folder):
+            if training.told:
+                write_results(training, folder)
+            for epoch in training.run(save_every_s=save_every):
+                write_results(training, folder)
+                per_picture = (time.monotonic() - begun) / (training.seen - before)
+                left = duration(per_picture * (training.pictures_in_all - training.seen))
+                say(_line(epoch, training.recipe.epochs, left))
+    except KeyboardInterrupt:
+        say(f"stopped; go on with: {resume}")
+        raise typer.Exit(130) from None
+    except (OSError, FloatingPointError):
+        say(f"what was saved is kept; go on with: {resume}")
+        raise
+    best = training.best
+    assert best is not None
+    told: dict[str, Any] = {"folder": str(folder), "accuracy": best[0], "epochs": len(training.told)}
+    told["train_s"] = training.told[-1].train_s
+    if format is Format.json:
+        print_json(told)
+    else:
+        print(
+            f"accuracy {best[0]:.4f} on the minival, after {duration(told['train_s'])} of training: {folder / WEIGHTS}"
+        )
+    if training.pictures.sizes["test"]:
+        say(f"on the test split: nas evaluate {folder}")
+
+
+def _line(epoch: Epoch, epochs: int, left: str) -> str:
+    """An epoch in a line."""
+    strength = [
+        f"{name} {value:.3g}"
+        for name, value in (
+            ("randaugment", epoch.randaugment),
+            ("mixup", epoch.mixup),
+            ("cutmix", epoch.cutmix),
+            ("dropout", epoch.dropout),
+        )
+        if value
+    ]
+    parts = [f"stage {epoch.stage + 1}, {epoch.image_size} px", *strength, f"loss {epoch.loss:.4f}"]
+    parts += [f"accuracy {epoch.accuracy:.4f}", f"{epoch.images_per_s:,.0f} pictures/s", f"about {left} left"]
+    return f"epoch {epoch.epoch}/{epochs}: {', '.join(parts)}"
