@@ -54,22 +54,30 @@ def synced(network: nn.Module) -> None:
 
     torch's own `SyncBatchNorm` computes on GPUs alone; this is it for every device, by its definition.
     """
+    own = distributed.new_group()  # gradients are summed meanwhile, in an order of their own
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SyncedBatchNorm2d
+            module.group = own
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose statistics in training are those of all processes' batches together, of one size each."""
+    """Batch norm whose statistics in training are those of all processes' batches together, of one size each.
+
+    Attributes:
+        group: of those processes; None is all.
+    """
+
+    group: distributed.ProcessGroup | None
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) to the same shape."""
         if not self.training:
             return super().forward(x)
-        size = distributed.get_world_size()
-        mean = _summed(x.mean((0, 2, 3))) / size
+        size = distributed.get_world_size(self.group)
+        mean = self._summed(x.mean((0, 2, 3))) / size
         centred = x - mean[:, None, None]
-        variance = _summed(centred.square().mean((0, 2, 3))) / size
+        variance = self._summed(centred.square().mean((0, 2, 3))) / size
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 count = size * x.numel() // x.shape[1]
@@ -82,8 +90,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         y: Tensor = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         return y if self.weight is None else y * self.weight[:, None, None] + self.bias[:, None, None]
 
-
-def _summed(value: Tensor) -> Tensor:
-    """The sum over all processes, through which gradients flow."""
-    total: Tensor = differentiable.all_reduce(value)  # type: ignore[no-untyped-call]
-    return total
+    def _summed(self, value: Tensor) -> Tensor:
+        """The sum over all processes, through which gradients flow."""
+        total: Tensor = differentiable.all_reduce(value, group=self.group or distributed.group.WORLD)  # type: ignore[no-untyped-call]
+        return total
