@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -326,8 +326,9 @@ def _proxy(
         max_unreadable=config.max_unreadable,
         cache_limit_gb=config.cache_limit_gb,
     )
-    chosen = {"epochs": config.epochs or brief_epochs(data.sizes["train"]), "batch_size": config.batch_size}
-    recipe = Recipe(**{k: v for k, v in chosen.items() if v is not None}, augmentation=varied)
+    recipe = Recipe(epochs=config.epochs or brief_epochs(data.sizes["train"]), augmentation=varied)
+    if config.batch_size is not None:
+        recipe = replace(recipe, batch_size=config.batch_size)
     task = ProxyTask(
         data,
         recipe,
