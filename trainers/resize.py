@@ -59,7 +59,7 @@ def _by_weights(pixels: Tensor, start: NDArray[np.int64], extent: NDArray[np.int
     """The same as two products of matrices for the whole batch: on a GPU a launch a picture would cost more."""
     edges = torch.from_numpy(np.concatenate([start, extent], axis=1)).to(pixels.device, torch.float32)
     with torch.autocast(pixels.device.type, enabled=False):
-        some = zip(pixels.split(_AT_ONCE), edges.split(_AT_ONCE), strict=True)
+        some = zip(torch.split(pixels, _AT_ONCE), torch.split(edges, _AT_ONCE), strict=True)
         return torch.cat([_products(part, of_part, size) for part, of_part in some])
 
 
