@@ -36,6 +36,13 @@ from trainers.recipe import Recipe
 from trainers.train import TrainingStep
 
 CLASSES = 10
+
+DISTINCT = 320
+"""Pictures that are made up; more are these again."""
+
+CASES = ((32, 128, 20), (64, 128, 20), (300, 32, 3))
+"""Side in pixels, batch size, and batches of an epoch on a CPU; on a GPU all that there are."""
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -51,7 +58,8 @@ def jpeg(seed: int) -> bytes:
 
 def write(root: Path, count: int) -> dict[str, Path]:
     """The same pictures as a folder of classes, and as shards of parquet with 100 pictures in a row group."""
-    images = [jpeg(seed) for seed in range(count)]
+    images = [jpeg(seed) for seed in range(min(count, DISTINCT))]
+    images = [images[number % len(images)] for number in range(count)]
     for number, image in enumerate(images):
         name = root / "folder" / f"class{number % CLASSES}"
         name.mkdir(parents=True, exist_ok=True)
@@ -64,9 +72,10 @@ def write(root: Path, count: int) -> dict[str, Path]:
     return {"folder": root / "folder", "parquet": root / "shards"}
 
 
-def epoch_of(pictures: Pictures, epoch: int, size: int, batch_size: int) -> Iterator[Batch]:
+def epoch_of(pictures: Pictures, epoch: int, case: tuple[int, int, int]) -> Iterator[Batch]:
+    size, batch_size, most = case
     order = pictures.training_order(seed=0, epoch=epoch)
-    order = order[: len(order) // batch_size * batch_size]
+    order = order[: min(most, len(order) // batch_size) * batch_size]
     boxes = crop_boxes(order, seed=0, epoch=epoch, min_area=0.25)
     return pictures.batches("train", order, batch_size=batch_size, image_size=size, boxes=boxes)
 
@@ -88,19 +97,19 @@ def trained(step: TrainingStep, batches: Iterable[Batch], device: torch.device) 
         count += len(labels)
 
 
-def measure(source: Path, form: str, size: int, batch_size: int, n: int, device: torch.device) -> dict[str, Any]:
+def measure(source: Path, form: str, case: tuple[int, int, int], *, n: int, device: torch.device) -> dict[str, Any]:
     pictures = open_pictures(
-        str(source), image_size=size, minival=CLASSES, split_seed=0, device=device, memory=form, cache_limit_gb=0
+        str(source), image_size=case[0], minival=CLASSES, split_seed=0, device=device, memory=form, cache_limit_gb=0
     )
     architecture = PUBLISHED["efficientnetv2-s"] if device.type == "cuda" else SPACES["small"].backbone
     with device:
         network = build_network(architecture, CLASSES).to(memory_format=torch.channels_last)
     step = TrainingStep(network, Recipe(), device)
-    held = list(epoch_of(pictures, 0, size, batch_size))
+    held = list(epoch_of(pictures, 0, case))
     trained(step, held, device)  # to warm up
     shares, longer, rates = [], [], []
     for epoch in range(n):
-        streamed_s, waited_s, count = trained(step, epoch_of(pictures, epoch, size, batch_size), device)
+        streamed_s, waited_s, count = trained(step, epoch_of(pictures, epoch, case), device)
         held_s, _, _ = trained(step, held, device)
         shares.append(waited_s / streamed_s)
         longer.append(streamed_s / held_s - 1)
@@ -109,9 +118,9 @@ def measure(source: Path, form: str, size: int, batch_size: int, n: int, device:
 
 
 def main() -> None:
-    options = parser("Measure how long a training waits for pictures; prints JSON.", n=5)
+    options = parser("Measure how long a training waits for pictures; prints JSON.", n=3)
     options.add_argument("--device", default="auto", help="cpu, cuda or auto")
-    options.add_argument("--pictures", type=int, default=640, help="how many are made up")
+    options.add_argument("--pictures", type=int, default=2700, help="how many there are")
     arguments = options.parse_args()
     count, n = (100, 1) if arguments.quick else (arguments.pictures, arguments.n)
     device = torch_device(arguments.device)
@@ -119,10 +128,11 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         sources = write(Path(folder), count)
-        for size, batch_size in ((32, 128), (64, 128), (300, 32)):
+        for size, batch_size, most in CASES:
+            most = most if device.type == "cpu" else count
             for source, form in (("folder", "streamed"), ("parquet", "streamed"), ("folder", "packed")):
-                taken = min(batch_size, count // 4)
-                found = measure(sources[source], form, size, taken, n, device)
+                case = size, min(batch_size, count // 4), most
+                found = measure(sources[source], form, case, n=n, device=device)
                 results.append({"input": form if form == "packed" else source, "image_size": size, **found})
     result = {"benchmark": "data_waiting", "machine": about, "device": device.type, "pictures": count, "rows": results}
     print(json.dumps(result, indent=2))
