@@ -16,9 +16,10 @@ from nas import options
 from nas.show import Format, print_json
 
 if TYPE_CHECKING:
+    from trainers.epoch import Epoch
     from trainers.recipe import Recipe
     from trainers.task import TrainingTask
-    from trainers.training import Epoch, Training
+    from trainers.training import Training
 
 # Modules that load torch are imported inside the commands, so that --help is quick.
 

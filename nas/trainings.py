@@ -21,8 +21,9 @@ import nas
 from results.store import check_free
 
 if TYPE_CHECKING:
+    from trainers.normalisation import Normalisation
     from trainers.task import TrainingTask
-    from trainers.training import Normalisation, Training
+    from trainers.training import Training
 
 # Modules that load torch or pyarrow are imported inside the functions, so that --help is quick.
 
@@ -95,8 +96,8 @@ def read(folder: Path) -> dict[str, Any]:
 
 def task_of(content: Mapping[str, Any]) -> tuple[TrainingTask, Normalisation]:
     """The task of a training's folder, and what its pixels are brought to."""
+    from trainers.normalisation import Normalisation
     from trainers.task import TrainingTask
-    from trainers.training import Normalisation
 
     names = TrainingTask.__dataclass_fields__
     task = TrainingTask.from_json({name: content[name] for name in names})
@@ -178,7 +179,7 @@ def evaluate(folder: Path, device: str, *, split: str, source: str | None = None
         OSError: pictures or weights cannot be had.
     """
     from trainers.devices import torch_device
-    from trainers.task import evaluation
+    from trainers.evaluate import evaluation
 
     content = read(folder)
     weights = folder / WEIGHTS

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn import functional as differentiable
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -92,5 +91,24 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
     def _summed(self, value: Tensor) -> Tensor:
         """The sum over all processes, through which gradients flow."""
-        total: Tensor = differentiable.all_reduce(value, group=self.group or distributed.group.WORLD)  # type: ignore[no-untyped-call]
+        summed: Tensor = _Sum.apply(value, self.group)  # type: ignore[no-untyped-call]
+        return summed
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of everybody's values; as each adds to all, each gets the sum of all gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, group: distributed.ProcessGroup | None) -> Tensor:
+        """A tensor of one shape everywhere to that shape."""
+        ctx.group = group
+        total = value.clone()
+        distributed.all_reduce(total, group=group)
         return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """The gradient of everybody's value."""
+        total = gradient.clone()
+        distributed.all_reduce(total, group=ctx.group)
+        return total, None

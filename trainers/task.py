@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,10 +18,11 @@ from trainers.checkpoint import Checkpoints
 from trainers.devices import torch_device
 from trainers.group import ALONE, Group
 from trainers.network import build_network
+from trainers.normalisation import Normalisation, normalisation_of
 from trainers.pictures import Pictures, open_pictures
 from trainers.progressive import check_sizes
 from trainers.recipe import Recipe
-from trainers.training import Normalisation, Training, normalisation_of, top1
+from trainers.training import Training
 from trainers.weights import load_weights
 
 
@@ -152,7 +152,7 @@ class TrainingTask:
         recipe = self.recipe.for_pictures(pictures.sizes["train"])
         network = self.network(len(pictures.class_names), pictures.in_channels)
         last = None if checkpoints is None else checkpoints.load()
-        if self.weights is not None and last is None:
+        if self.weights is not None:  # where there is a checkpoint, for the padding and epsilon that they ask for
             loaded = load_weights(network, Path(self.weights))
             normalisation = normalisation or Normalisation.of(loaded.mean, loaded.std)
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -201,55 +201,3 @@ def own_model(name: str, num_classes: int) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise ValueError(f"the model {name} must make a torch.nn.Module; got {type(network).__name__}")
     return network
-
-
-def evaluation(
-    task: TrainingTask,
-    weights: Path,
-    normalisation: Normalisation,
-    device: torch.device,
-    *,
-    split: str,
-    source: str | None,
-    class_names: tuple[str, ...],
-) -> dict[str, Any]:
-    """Top-1 accuracy of a training's weights on a split, with its 95 % interval (Wilson's).
-
-    Args:
-        split: `minival` or `test` of the task's pictures.
-        source: of other pictures, which are evaluated in their place: their test split, or all where they have none.
-        class_names: that the weights were trained for.
-
-    Raises:
-        ValueError: the split is empty, or the pictures have other classes.
-    """
-    if source is not None:
-        task, split = replace(task, source=source, test_source=None, minival=0), "test"
-    pictures = task.pictures(device)
-    if source is not None and not pictures.sizes["test"]:
-        split = "train"
-    if pictures.class_names != class_names:
-        raise ValueError(
-            f"pictures must have the classes that were trained, {', '.join(class_names[:5])}, ... "
-            f"({len(class_names)}); got {', '.join(pictures.class_names[:5])}, ... ({len(pictures.class_names)})"
-        )
-    count = pictures.sizes[split]
-    if not count:
-        raise ValueError(f"{task.source} has no {split} split: name pictures with --data, or evaluate another split")
-    network = task.network(len(class_names), pictures.in_channels)
-    load_weights(network, weights)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    size = task.recipe.eval_size or task.recipe.image_size
-    assert size is not None
-    batches = pictures.batches(split, range(count), batch_size=250, image_size=size, boxes=None)
-    right = int(top1(network, batches, normalisation, device).item())
-    low, high = wilson(right, count)
-    return {"accuracy": right / count, "low": low, "high": high, "pictures": count, "image_size": size}
-
-
-def wilson(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """The interval of a share (Wilson 1927)."""
-    share, shrunk = right / count, 1 + z**2 / count
-    middle = (share + z**2 / (2 * count)) / shrunk
-    half = z / shrunk * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return middle - half, middle + half

@@ -11,9 +11,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,74 +25,17 @@ from trainers.blocks import StochasticDepth
 from trainers.checkpoint import Checkpoint, Checkpoints, optimizer_tensors, restore, restore_optimizer
 from trainers.crops import crop_boxes
 from trainers.ema import Ema
+from trainers.epoch import Epoch
 from trainers.group import ALONE, Group
-from trainers.pictures import Pictures, statistics
+from trainers.normalisation import Normalisation
+from trainers.pictures import Pictures
 from trainers.progressive import Settings, settings_at
 from trainers.recipe import Recipe
-from trainers.train import TrainingStep, autocast
+from trainers.top1 import top1
+from trainers.train import TrainingStep
 
 LOOK_EVERY = 50
 """Steps after which the loss is looked at, which makes the host wait for the device."""
-
-
-class Normalisation(NamedTuple):
-    """What pixel values from 0 to 255 are brought to mean 0 and deviation 1 with, a number a channel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def of(cls, mean: Sequence[float] | None, std: Sequence[float] | None) -> Normalisation | None:
-        """Of statistics of values from 0 to 1, as libraries give them; None where they are not known."""
-        if mean is None or std is None:
-            return None
-        return cls(tuple(255.0 * value for value in mean), tuple(255.0 * value for value in std))
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """uint8 pictures (n, channels, side, side) as float32, in their memory format."""
-        mean, std = (torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in self)
-        return images.float().sub_(mean).div_(std)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """What is told of an epoch.
-
-    Args:
-        epoch: how many are over.
-        step: steps taken so far.
-        stage: of the schedule, from 0.
-        image_size: side of the pictures trained on last, in pixels.
-        batch_size: pictures in the last step.
-        learning_rate: of the last step.
-        randaugment: magnitude, in the last step; so are the next four.
-        mixup: alpha.
-        cutmix: alpha.
-        dropout: share of the features.
-        survival: of the last block's residual branch.
-        loss: mean over the epoch.
-        accuracy: top-1 on the minival, of the weights' moving average where the recipe has one.
-        images_per_s: pictures trained on a second, of all devices together.
-        waited_share: of the training's time, what it waited for pictures.
-        train_s: seconds of training so far, without evaluation, over all resumptions.
-    """
-
-    epoch: int
-    step: int
-    stage: int
-    image_size: int
-    batch_size: int
-    learning_rate: float
-    randaugment: float
-    mixup: float
-    cutmix: float
-    dropout: float
-    survival: float
-    loss: float
-    accuracy: float
-    images_per_s: float
-    waited_share: float
-    train_s: float
 
 
 @dataclass(slots=True)
@@ -161,9 +103,9 @@ class Training:
         self.group, self.shards, self.checkpoints = group, shards, checkpoints
         self._per_epoch = count // batch * batch
         self.pictures_in_all = recipe.epochs * self._per_epoch
+        self._ema = Ema(network, recipe.ema) if recipe.ema else None  # a copy of it as it is alone
         self._model = group.wrapped(network)
         self._step = TrainingStep(self._model, recipe, device)
-        self._ema = Ema(network, recipe.ema) if recipe.ema else None
         self._chance = torch.Generator(device)
         self._loss = torch.zeros((), device=device)
         self._sums = _Sums()
@@ -367,20 +309,6 @@ class Training:
         return self.network if self._ema is None else self._ema.network
 
 
-@torch.no_grad()
-def top1(
-    network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], normalisation: Normalisation, device: torch.device
-) -> Tensor:
-    """How many pictures are classified right, a number on the device; the network is left in evaluation mode."""
-    network.eval()
-    right = torch.zeros((), dtype=torch.int64, device=device)
-    for images, labels in batches:
-        with autocast(device):
-            chosen = network(normalisation(images)).argmax(1)
-        right += (chosen == labels).sum() if labels.ndim == 1 else labels.gather(1, chosen[:, None]).gt(0).sum()
-    return right
-
-
 def regularise(network: nn.Module, *, dropout: float, survival: float) -> None:
     """Set a network's dropout, and its stochastic depth: that of the last branch, and of those before in proportion.
 
@@ -392,12 +320,6 @@ def regularise(network: nn.Module, *, dropout: float, survival: float) -> None:
     branches = [module for module in network.modules() if isinstance(module, StochasticDepth)]
     for number, branch in enumerate(branches):
         branch.survival = 1.0 - (1.0 - survival) * number / len(branches)
-
-
-def normalisation_of(pictures: Pictures, image_size: int) -> Normalisation:
-    """Mean and deviation of the pixels of some training pictures."""
-    mean, std = statistics(pictures, image_size=image_size)
-    return Normalisation(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
 
 
 def _seed(*numbers: int) -> int:

@@ -21,12 +21,14 @@ from trainers.augmentation import Augmentation
 from trainers.blocks import NetworkSettings, StochasticDepth
 from trainers.checkpoint import Checkpoints
 from trainers.data import Data, Split
+from trainers.epoch import Epoch
 from trainers.group import Group, SyncedBatchNorm2d, synced
 from trainers.network import build_network
+from trainers.normalisation import Normalisation, normalisation_of
 from trainers.pictures import Packed
 from trainers.progressive import Progression, Settings
 from trainers.recipe import Recipe
-from trainers.training import Epoch, Normalisation, Training, normalisation_of, regularise
+from trainers.training import Training, regularise
 
 CPU = torch.device("cpu")
 SIZE, CLASSES = 16, 4
@@ -120,7 +122,7 @@ def untimed(epochs: list[Epoch]) -> list[Epoch]:
 
 
 def test_it_learns_and_says_how_far_it_is() -> None:
-    found = made(replace(RECIPE, epochs=8, learning_rate=0.4, augmentation=Augmentation()))
+    found = made(replace(RECIPE, epochs=8, augmentation=Augmentation(), progression=Progression()))
     epochs = list(found.run())
     assert [epoch.epoch for epoch in epochs] == list(range(1, 9))
     assert epochs == found.told
@@ -289,7 +291,9 @@ def test_batches_that_cannot_be_shared_out() -> None:
 
 # Several processes ------------------------------------------------------------------------------------------------
 
-PLAIN = replace(RECIPE, epochs=1, dropout=0.0, survival=1.0, ema=0.9, learning_rate=0.1)
+PLAIN = replace(
+    RECIPE, epochs=1, dropout=0.0, survival=1.0, learning_rate=0.1, progression=replace(RECIPE.progression, dropout=None)
+)
 """Without dropout and stochastic depth, whose chance is each process's own."""
 
 
