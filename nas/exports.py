@@ -69,13 +69,14 @@ def find_exported(text: str, trial: int | None = None, weights: Path | None = No
 
 
 def build_exported(
-    exported: Exported, shape: Mapping[str, int], *, seed: int, origin: str | None = None
+    exported: Exported, shape: Mapping[str, int], *, image_size: int, seed: int, origin: str | None = None
 ) -> tuple[Network, dict[str, str]]:
     """The network with its weights, or with fresh ones, in evaluation mode.
 
     Args:
         exported: what to build.
         shape: `num_classes` and `in_channels`.
+        image_size: of the pictures that a network of fresh weights is to be shown, in pixels.
         seed: of fresh weights.
         origin: what timm calls a network whose weights are timm's.
 
@@ -85,9 +86,8 @@ def build_exported(
     Raises:
         ValueError: the weights are of another network, or have other classes.
     """
-    import torch
-
     from trainers.blocks import NetworkSettings
+    from trainers.export import fresh_network
     from trainers.network import build_network, published_settings
     from trainers.weights import load_weights, read_header
 
@@ -95,14 +95,15 @@ def build_exported(
     settings = None if exported.weights is None else read_header(exported.weights).settings
     if settings is None:
         settings = published_settings(name) if name in PUBLISHED else NetworkSettings()
-    generator = torch.Generator().manual_seed(seed)
-    network = build_network(architecture, **shape, settings=settings, generator=generator).eval()
+    classes, channels = shape["num_classes"], shape["in_channels"]
     if exported.weights is None:
-        return network, {}
+        drawn = fresh_network(architecture, (channels, image_size), num_classes=classes, settings=settings, seed=seed)
+        return drawn, {}
+    network = build_network(architecture, classes, channels, settings=settings).eval()
     loaded = load_weights(network, exported.weights, name=origin)
     if loaded.reset:
         raise ValueError(
-            f"{exported.weights} has no classifier of {shape['num_classes']} classes, and one that was never trained "
+            f"{exported.weights} has no classifier of {classes} classes, and one that was never trained "
             f"is not exported: leave --num-classes out, or train one first"
         )
     known = {"mean": loaded.mean, "std": loaded.std}
