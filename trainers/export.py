@@ -50,8 +50,10 @@ def fresh_network(
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0  # the batch's own statistics
+    last_side = -(-image_size // _stride(architecture))
+    batch = max(4, 512 // last_side**2)  # some hundred values of a channel, on the smallest maps too
     with torch.no_grad():
-        network.train()(torch.randn(4, in_channels, image_size, image_size, generator=generator))
+        network.train()(torch.randn(batch, in_channels, image_size, image_size, generator=generator))
     for norm in norms:
         norm.momentum = settings.bn_momentum
     return network.eval()
@@ -93,7 +95,7 @@ def timm_definition(network: Network) -> dict[str, Any]:
         "in_chans": network.stem.conv.in_channels,
         "stem_size": architecture.stem_channels,
         # past this stride timm would dilate instead
-        "output_stride": max(32, 2 * math.prod(stage.stride for stage in architecture.stages)),
+        "output_stride": max(32, _stride(architecture)),
         "pad_type": "same" if settings.padding == "same" else "",
         "act_layer": settings.activation,
         "bn_eps": settings.bn_eps,
@@ -213,6 +215,11 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _stride(architecture: Architecture) -> int:
+    """Of the whole network, from a picture to the last map."""
+    return 2 * math.prod(stage.stride for stage in architecture.stages)
 
 
 def _timm_block(stage: Stage, layers: int, stride: int, se_ratio: float) -> str:
