@@ -14,11 +14,8 @@ from search_spaces import PUBLISHED, Architecture, ImageSizes
 if TYPE_CHECKING:
     from trainers.network import Network
 
-CHECKPOINTS = ("best", "last")
-"""The checkpoints of a training's folder; the first is the better one."""
-
-WEIGHTS = ("ema.safetensors", "model.safetensors")
-"""The weights in a checkpoint; the first that is there is what was evaluated."""
+WEIGHTS = "model.safetensors"
+"""The best weights of a training, in its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +26,7 @@ class Exported:
         network: itself, its name and sizes.
         weights: the file of its weights; None where there is none.
         training: what its training's training.json holds; empty where it was not trained.
-        results: what the checkpoint and an evaluation tell of its accuracy.
+        results: what the file of its weights tells of its accuracy.
         search: as `search_provenance`; empty where it was not searched for.
     """
 
@@ -81,7 +78,8 @@ def build_exported(
         origin: what timm calls a network whose weights are timm's.
 
     Returns:
-        The network, and `mean` and `std` of the pictures it was trained on as JSON, where they are known.
+        The network, and what the file of its weights tells besides, with `mean` and `std` of the pictures it was
+        trained on as JSON, where they are known.
 
     Raises:
         ValueError: the weights are of another network, or have other classes.
@@ -92,11 +90,12 @@ def build_exported(
     from trainers.weights import load_weights, read_header
 
     name, architecture = exported.network.name, exported.network.architecture
-    settings = None if exported.weights is None else read_header(exported.weights).settings
+    header = None if exported.weights is None else read_header(exported.weights)
+    settings = None if header is None else header.settings
     if settings is None:
         settings = published_settings(name) if name in PUBLISHED else NetworkSettings()
     classes, channels = shape["num_classes"], shape["in_channels"]
-    if exported.weights is None:
+    if exported.weights is None or header is None:
         drawn = fresh_network(architecture, (channels, image_size), num_classes=classes, settings=settings, seed=seed)
         return drawn, {}
     network = build_network(architecture, classes, channels, settings=settings).eval()
@@ -107,7 +106,7 @@ def build_exported(
             f"is not exported: leave --num-classes out, or train one first"
         )
     known = {"mean": loaded.mean, "std": loaded.std}
-    return network, {key: json.dumps(value) for key, value in known.items() if value is not None}
+    return network, header.about | {key: json.dumps(value) for key, value in known.items() if value is not None}
 
 
 def _of_file(path: Path, weights: Path | None) -> Exported:
@@ -120,7 +119,8 @@ def _of_file(path: Path, weights: Path | None) -> Exported:
             f"give the file with --weights"
         )
     weights = weights or path
-    return Exported(network=_as_weights_have_it(NamedNetwork(path.stem, architecture), weights), weights=weights)
+    network = _as_weights_have_it(NamedNetwork(path.stem, architecture), weights)
+    return Exported(network=network, weights=weights, results=_results(weights))
 
 
 def _as_weights_have_it(found: NamedNetwork, weights: Path | None) -> NamedNetwork:
@@ -144,15 +144,9 @@ def _of_training(folder: Path, weights: Path | None) -> Exported:
             f"{folder / 'training.json'} names no architecture: what was trained is a module of your own, which is "
             f"exported with torch from Python"
         )
-    if weights is None:
-        places = [folder / checkpoint / file for checkpoint in CHECKPOINTS for file in WEIGHTS]
-        weights = next((place for place in places if place.is_file()), None)
-    if weights is None:
-        raise ValueError(f"{folder} has no checkpoint yet; let `nas train` go on, or name a file with --weights")
-    results: dict[str, Any] = {}
-    for file in (weights.parent / "state.json", folder / "evaluation.json"):
-        if file.is_file():
-            results |= {k: v for k, v in _read(file).items() if isinstance(v, int | float | str)}
+    weights = weights or folder / WEIGHTS
+    if not weights.is_file():
+        raise ValueError(f"{weights} is not there yet; let `nas train` go on, or name a file with --weights")
     recipe = training.get("recipe", {})
     train, eval_ = recipe.get("image_size"), recipe.get("eval_size") or recipe.get("image_size")
     found = NamedNetwork(
@@ -164,9 +158,17 @@ def _of_training(folder: Path, weights: Path | None) -> Exported:
         network=_as_weights_have_it(found, weights),
         weights=weights,
         training={k: v for k, v in training.items() if k != "provenance"},
-        results=results,
+        results=_results(weights),
         search=training.get("provenance") or {},
     )
+
+
+def _results(weights: Path) -> dict[str, str]:
+    """What a file of weights tells of their accuracy."""
+    from trainers.weights import read_header  # loads torch
+
+    about = read_header(weights).about
+    return {"accuracy on the minival": about["accuracy"]} if "accuracy" in about else {}
 
 
 def _read(path: Path) -> dict[str, Any]:
