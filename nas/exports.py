@@ -144,9 +144,10 @@ def _of_training(folder: Path, weights: Path | None) -> Exported:
             f"{folder / 'training.json'} names no architecture: what was trained is a module of your own, which is "
             f"exported with torch from Python"
         )
-    weights = weights or folder / WEIGHTS
+    if weights is None:
+        weights = folder / WEIGHTS
     if not weights.is_file():
-        raise ValueError(f"{weights} is not there yet; let `nas train` go on, or name a file with --weights")
+        raise ValueError(f"{folder} has no weights yet; let `nas train` end an epoch, or name a file with --weights")
     recipe = training.get("recipe", {})
     train, eval_ = recipe.get("image_size"), recipe.get("eval_size") or recipe.get("image_size")
     found = NamedNetwork(

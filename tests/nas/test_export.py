@@ -295,7 +295,7 @@ def write_training(**changes: Any) -> None:
 def test_a_training_without_a_checkpoint() -> None:
     Path("trained").mkdir()
     write_training()
-    assert "trained/model.safetensors is not there yet" in error("trained", "--to", "json")
+    assert "trained has no weights yet" in error("trained", "--to", "json")
     write_training(architecture=None)
     assert "what was trained is a module of your own" in error("trained", "--to", "json")
     Path("trained/training.json").write_text("{")
