@@ -90,7 +90,7 @@ def _write(
     from nas.exports import build_exported
 
     size, seed, origin = options
-    built, about = build_exported(exported, shape, seed=seed, origin=origin)
+    built, about = build_exported(exported, shape, image_size=size, seed=seed, origin=origin)
     if exported.weights is None:
         _say(f"no weights are given: those written are fresh, drawn with seed {seed}")
     if to is To.onnx:
@@ -131,7 +131,9 @@ def _card(exported: Exported, size: int, shape: dict[str, int], origin: str | No
     from nas.exports import build_exported
     from nas.model_card import model_card
 
-    about = {} if exported.weights is None else build_exported(exported, shape, seed=0, origin=origin)[1]
+    about = (
+        {} if exported.weights is None else build_exported(exported, shape, image_size=size, seed=0, origin=origin)[1]
+    )
     return model_card(exported, size, **shape, about=about)
 
 

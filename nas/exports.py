@@ -24,7 +24,7 @@ class Exported:
         network: itself, its name and sizes.
         weights: the file of its weights; None where there is none.
         training: what its training's training.json holds; empty where it was not trained.
-        results: what the checkpoint and an evaluation tell of its accuracy.
+        results: what the file of its weights tells of its accuracy.
         search: as `search_provenance`; empty where it was not searched for.
     """
 
@@ -64,44 +64,47 @@ def find_exported(text: str, trial: int | None = None, weights: Path | None = No
 
 
 def build_exported(
-    exported: Exported, shape: Mapping[str, int], *, seed: int, origin: str | None = None
+    exported: Exported, shape: Mapping[str, int], *, image_size: int, seed: int, origin: str | None = None
 ) -> tuple[Network, dict[str, str]]:
     """The network with its weights, or with fresh ones, in evaluation mode.
 
     Args:
         exported: what to build.
         shape: `num_classes` and `in_channels`.
+        image_size: of the pictures that a network of fresh weights is to be shown, in pixels.
         seed: of fresh weights.
         origin: what timm calls a network whose weights are timm's.
 
     Returns:
-        The network, and `mean` and `std` of the pictures it was trained on as JSON, where they are known.
+        The network, and what the file of its weights tells besides, with `mean` and `std` of the pictures it was
+        trained on as JSON, where they are known.
 
     Raises:
         ValueError: the weights are of another network, or have other classes.
     """
-    import torch
-
     from trainers.blocks import NetworkSettings
+    from trainers.export import fresh_network
     from trainers.network import build_network, published_settings
     from trainers.weights import load_weights, read_header
 
     name, architecture = exported.network.name, exported.network.architecture
-    settings = None if exported.weights is None else read_header(exported.weights).settings
+    header = None if exported.weights is None else read_header(exported.weights)
+    settings = None if header is None else header.settings
     if settings is None:
         settings = published_settings(name) if name in PUBLISHED else NetworkSettings()
-    generator = torch.Generator().manual_seed(seed)
-    network = build_network(architecture, **shape, settings=settings, generator=generator).eval()
-    if exported.weights is None:
-        return network, {}
+    classes, channels = shape["num_classes"], shape["in_channels"]
+    if exported.weights is None or header is None:
+        drawn = fresh_network(architecture, (channels, image_size), num_classes=classes, settings=settings, seed=seed)
+        return drawn, {}
+    network = build_network(architecture, classes, channels, settings=settings).eval()
     loaded = load_weights(network, exported.weights, name=origin)
     if loaded.reset:
         raise ValueError(
-            f"{exported.weights} has no classifier of {shape['num_classes']} classes, and one that was never trained "
+            f"{exported.weights} has no classifier of {classes} classes, and one that was never trained "
             f"is not exported: leave --num-classes out, or train one first"
         )
     known = {"mean": loaded.mean, "std": loaded.std}
-    return network, {key: json.dumps(value) for key, value in known.items() if value is not None}
+    return network, header.about | {key: json.dumps(value) for key, value in known.items() if value is not None}
 
 
 def _of_file(path: Path, weights: Path | None) -> Exported:
@@ -114,7 +117,8 @@ def _of_file(path: Path, weights: Path | None) -> Exported:
             f"give the file with --weights"
         )
     weights = weights or path
-    return Exported(network=_as_weights_have_it(NamedNetwork(path.stem, architecture), weights), weights=weights)
+    network = _as_weights_have_it(NamedNetwork(path.stem, architecture), weights)
+    return Exported(network=network, weights=weights, results=_results(weights))
 
 
 def _as_weights_have_it(found: NamedNetwork, weights: Path | None) -> NamedNetwork:
@@ -142,9 +146,6 @@ def _of_training(folder: Path, weights: Path | None) -> Exported:
         weights = folder / WEIGHTS
     if not weights.is_file():
         raise ValueError(f"{folder} has no weights yet; let `nas train` end an epoch, or name a file with --weights")
-    results: dict[str, Any] = {}
-    if (folder / "evaluation.json").is_file():
-        results |= {k: v for k, v in _read(folder / "evaluation.json").items() if isinstance(v, int | float | str)}
     recipe = training.get("recipe", {})
     train, eval_ = recipe.get("image_size"), recipe.get("eval_size") or recipe.get("image_size")
     found = NamedNetwork(
@@ -156,9 +157,17 @@ def _of_training(folder: Path, weights: Path | None) -> Exported:
         network=_as_weights_have_it(found, weights),
         weights=weights,
         training={k: v for k, v in training.items() if k != "provenance"},
-        results=results,
+        results=_results(weights),
         search=training.get("provenance") or {},
     )
+
+
+def _results(weights: Path) -> dict[str, str]:
+    """What a file of weights tells of their accuracy."""
+    from trainers.weights import read_header  # loads torch
+
+    about = read_header(weights).about
+    return {"accuracy on the minival": about["accuracy"]} if "accuracy" in about else {}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ logits = network(pictures)  # (batch, {in_channels}, {image_size}, {image_size})
 
 
 def model_card(
-    exported: Exported, image_size: int, *, num_classes: int, in_channels: int, about: Mapping[str, str] | None = None
+    exported: Exported, image_size: int, *, num_classes: int, in_channels: int, about: Mapping[str, str]
 ) -> str:
     """The card of a network.
 
@@ -39,7 +39,7 @@ def model_card(
         image_size: side of the pictures that costs are told for, in pixels.
         num_classes: of the classifier.
         in_channels: of a picture.
-        about: `mean` and `std` of the pictures, as JSON, where they are known.
+        about: what the weights' file tells besides; of it, `mean` and `std` of the pictures as JSON.
 
     Returns:
         Markdown that begins with the YAML that model hubs read.
@@ -54,7 +54,7 @@ def model_card(
         "channels of a picture": in_channels,
         **({"trained on, px": sizes.train, "evaluated on, px": sizes.eval} if sizes else {}),
         f"params, macs and activations at {image_size} px": ", ".join(f"{n:,}" for n in total),
-        **{f"{key} of the pictures, whose values are 0 to 1": value for key, value in (about or {}).items()},
+        **{f"{key} of the pictures, whose values are 0 to 1": about[key] for key in ("mean", "std") if key in about},
         "written by": f"training-aware-nas {nas.__version__}",
     }
     parts = [

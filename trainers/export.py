@@ -17,15 +17,46 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from search_spaces.architecture import Architecture, Stage
 from search_spaces.complexity import squeeze_width
+from trainers.blocks import NetworkSettings
 from trainers.foreign import timm_names
-from trainers.network import Network
+from trainers.network import Network, build_network
 from trainers.weights import renamed, write_tensors
 
 TOLERANCE = 1e-4
 """The most that a logit of onnxruntime may be off, over the largest logit where that is above 1."""
+
+
+def fresh_network(
+    architecture: Architecture, pictures: tuple[int, int], *, num_classes: int, settings: NetworkSettings, seed: int
+) -> Network:
+    """A network of fresh weights that other software can be compared with, in evaluation mode.
+
+    Batch norm is given the statistics of random pictures. With fresh ones (mean 0, variance 1) values grow from block
+    to block, until the logits of V2-S are off by 1e-3 of themselves in single precision, whoever computes them.
+
+    Args:
+        architecture: what to build.
+        pictures: their channels and their side in pixels; other sides have other statistics.
+        num_classes: width of the classifier.
+        settings: its activation, padding, batch norm and regularisation.
+        seed: of the weights and of the pictures.
+    """
+    (in_channels, image_size), generator = pictures, torch.Generator().manual_seed(seed)
+    network = build_network(architecture, num_classes, in_channels, settings=settings, generator=generator)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0  # the batch's own statistics
+    last_side = -(-image_size // _stride(architecture))
+    batch = max(4, 512 // last_side**2)  # some hundred values of a channel, on the smallest maps too
+    with torch.no_grad():
+        network.train()(torch.randn(batch, in_channels, image_size, image_size, generator=generator))
+    for norm in norms:
+        norm.momentum = settings.bn_momentum
+    return network.eval()
 
 
 def timm_blocks(architecture: Architecture) -> list[list[str]]:
@@ -64,7 +95,7 @@ def timm_definition(network: Network) -> dict[str, Any]:
         "in_chans": network.stem.conv.in_channels,
         "stem_size": architecture.stem_channels,
         # past this stride timm would dilate instead
-        "output_stride": max(32, 2 * math.prod(stage.stride for stage in architecture.stages)),
+        "output_stride": max(32, _stride(architecture)),
         "pad_type": "same" if settings.padding == "same" else "",
         "act_layer": settings.activation,
         "bn_eps": settings.bn_eps,
@@ -184,6 +215,11 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _stride(architecture: Architecture) -> int:
+    """Of the whole network, from a picture to the last map."""
+    return 2 * math.prod(stage.stride for stage in architecture.stages)
 
 
 def _timm_block(stage: Stage, layers: int, stride: int, se_ratio: float) -> str:

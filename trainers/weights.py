@@ -112,12 +112,14 @@ class Header(NamedTuple):
         settings: padding, activation and batch norm; None likewise.
         num_classes: of its classifier; None where it has none.
         in_channels: of its pictures; None where the names are none of those known.
+        about: the further metadata that it was saved with.
     """
 
     architecture: Architecture | None
     settings: NetworkSettings | None
     num_classes: int | None
     in_channels: int | None
+    about: dict[str, str]
 
 
 def read_header(path: Path) -> Header:
@@ -134,7 +136,8 @@ def read_header(path: Path) -> Header:
     channels = next((shapes[key][1] for key in stems if key in shapes), None)
     architecture = Architecture.parse(about["architecture"]) if "architecture" in about else None
     settings = NetworkSettings(**_settings(about, path)) if "settings" in about else None
-    return Header(architecture, settings, classes, channels)
+    further = {key: value for key, value in about.items() if key not in ("format", "architecture", "settings", "timm")}
+    return Header(architecture, settings, classes, channels, further)
 
 
 def saved_network(path: Path) -> Network:
@@ -144,7 +147,7 @@ def saved_network(path: Path) -> Network:
         ValueError: the file is none of these, or broken.
         OSError: there is no such file.
     """
-    architecture, settings, num_classes, in_channels = read_header(path)
+    architecture, settings, num_classes, in_channels, _ = read_header(path)
     if architecture is None or settings is None or num_classes is None or in_channels is None:
         raise ValueError(
             f"{path} does not say which network its weights are of, as this software's files do: name the network, and "

@@ -26,10 +26,10 @@ from search_spaces import SPACES, Architecture, ImageSizes, cost
 from trainers.blocks import NetworkSettings
 from trainers.foreign import timm_names
 from trainers.network import Network, build_network
-from trainers.weights import renamed, save_weights, saved_network
+from trainers.weights import read_header, renamed, save_weights, saved_network
 
 SMALL = Architecture.parse("stem_c8-fused_mbconv_k3_s2_e4_c16_n2-mbconv_k3_s2_e4_c24_n2_se0.25-head_c32")
-MEAN = {"mean": "[0.5]", "std": "[0.25]"}
+ABOUT = {"mean": "[0.5]", "std": "[0.25]", "accuracy": "0.875", "class_names": json.dumps(list("abcdefg"))}
 
 
 class Outcome(NamedTuple):
@@ -83,13 +83,10 @@ def logits(network: Network) -> Tensor:
 
 @pytest.fixture
 def training() -> Path:
-    """A training's folder with two checkpoints, of which the better one has a moving average."""
+    """A training's folder."""
     folder = Path("trained")
-    for checkpoint, seed in (("best", 1), ("last", 2)):
-        (folder / checkpoint).mkdir(parents=True)
-        save_weights(trained(seed + 10), folder / checkpoint / "model.safetensors", MEAN)
-        (folder / checkpoint / "state.json").write_text(json.dumps({"step": 100 * seed, "minival_accuracy": 0.875}))
-    save_weights(trained(), folder / "best" / "ema.safetensors", MEAN)
+    folder.mkdir()
+    save_weights(trained(), folder / "model.safetensors", ABOUT)
     told = {
         "architecture": str(SMALL),
         "class_names": list("abcdefg"),
@@ -98,7 +95,6 @@ def training() -> Path:
         "provenance": {"run": "2026-11-22-small-predictor", "trial": {"number": 14, "reward": 1.1}},
     }
     (folder / "training.json").write_text(json.dumps(told))
-    (folder / "evaluation.json").write_text(json.dumps({"test_accuracy": 0.8125, "pictures": 1000}))
     return folder
 
 
@@ -151,20 +147,19 @@ def test_json_of_a_training_has_its_classes_and_sizes(training: Path) -> None:
 # ---- weights
 
 
-def test_a_trainings_best_moving_average_is_exported(training: Path) -> None:
+def test_a_trainings_best_weights_are_exported(training: Path) -> None:
     assert export(training, "--to", "safetensors", "-o", "net.safetensors").code == 0
     assert torch.equal(logits(saved_network(Path("net.safetensors"))), logits(trained()))
     again = export("net.safetensors", "--to", "safetensors", "-o", "again.safetensors")
     assert again.err == "wrote again.safetensors\n"
     assert torch.equal(logits(saved_network(Path("again.safetensors"))), logits(trained()))
+    assert read_header(Path("again.safetensors")).about == ABOUT
 
 
 def test_other_weights_of_a_training(training: Path) -> None:
-    export(training, "--to", "safetensors", "-o", "net.safetensors", "--weights", training / "last/model.safetensors")
+    save_weights(trained(12), Path("other.safetensors"))
+    export(training, "--to", "safetensors", "-o", "net.safetensors", "--weights", "other.safetensors")
     assert torch.equal(logits(saved_network(Path("net.safetensors"))), logits(trained(12)))
-    (training / "best" / "ema.safetensors").unlink()
-    export(training, "--to", "safetensors", "-o", "best.safetensors")
-    assert torch.equal(logits(saved_network(Path("best.safetensors"))), logits(trained(11)))
 
 
 def test_for_timm(training: Path) -> None:
@@ -183,7 +178,7 @@ def test_as_onnx(training: Path) -> None:
     assert outcome.err.startswith("wrote net.onnx for 40 px; its logits in onnxruntime are within ")
     session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape[1:] == [1, 40, 40]
-    assert session.get_modelmeta().custom_metadata_map == {"architecture": str(SMALL), **MEAN}
+    assert session.get_modelmeta().custom_metadata_map == {"architecture": str(SMALL), **ABOUT}
 
 
 def test_weights_of_other_software_for_a_network_by_its_text() -> None:
@@ -225,8 +220,7 @@ def test_the_card_of_a_training(training: Path) -> None:
         "| classes | 7 |",
         "| evaluated on, px | 40 |",
         "| mean of the pictures, whose values are 0 to 1 | [0.5] |",
-        "| minival_accuracy | 0.875 |",
-        "| test_accuracy | 0.8125 |",
+        "| accuracy on the minival | 0.875 |",
         "| recipe.epochs | 12 |",
         "| recipe.augmentation | crop,flip |",
         "| data.fingerprint | 1a2b |",
@@ -301,7 +295,7 @@ def write_training(**changes: Any) -> None:
 def test_a_training_without_a_checkpoint() -> None:
     Path("trained").mkdir()
     write_training()
-    assert "trained has no checkpoint yet" in error("trained", "--to", "json")
+    assert "trained has no weights yet" in error("trained", "--to", "json")
     write_training(architecture=None)
     assert "what was trained is a module of your own" in error("trained", "--to", "json")
     Path("trained/training.json").write_text("{")
@@ -328,7 +322,7 @@ def test_weights_of_another_network(training: Path) -> None:
     message = error(
         "efficientnetv2-b0",
         "--weights",
-        training / "best/model.safetensors",
+        training / "model.safetensors",
         "--to",
         "safetensors",
         "-o",

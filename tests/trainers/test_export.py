@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from search_spaces import PUBLISHED, Architecture
 from trainers.blocks import NetworkSettings
-from trainers.export import export_onnx, export_timm, timm_blocks, timm_definition
+from trainers.export import export_onnx, export_timm, fresh_network, timm_blocks, timm_definition
 from trainers.network import Network, build_network, published_settings
 from trainers.weights import load_weights
 
@@ -213,6 +213,23 @@ def test_what_timm_cannot_build(text: str, message: str, tmp_path: Path) -> None
 def test_weights_for_timm_are_safetensors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"are written as \.safetensors, and the definition beside it; got .*net\.pth"):
         export_timm(randomised(SMALL), tmp_path / "net.pth")
+
+
+# ---- fresh networks
+
+
+def test_a_fresh_network_follows_its_seed_and_keeps_its_values_in_bounds() -> None:
+    settings = NetworkSettings(bn_momentum=0.01)
+    a, b, c = (
+        fresh_network(PUBLISHED["efficientnetv2-b0"], (3, 64), num_classes=10, settings=settings, seed=seed)
+        for seed in (0, 0, 1)
+    )
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(logits(a, images), logits(b, images))
+    assert not torch.equal(logits(a, images), logits(c, images))
+    assert 0.01 < logits(a, images).abs().max() < 100
+    assert {module.momentum for module in a.modules() if isinstance(module, nn.BatchNorm2d)} == {0.01}
+    torch.testing.assert_close(logits(a, images), logits(a.double(), images.double()).float(), rtol=1e-4, atol=1e-5)
 
 
 # ---- ONNX

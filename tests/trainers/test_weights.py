@@ -368,7 +368,8 @@ def test_a_saved_network_is_the_same_network(options: dict[str, Any], tmp_path: 
     again = saved_network(path)
     assert (again.architecture, again.settings, again.training) == (SMALL, network.settings, False)
     torch.testing.assert_close(logits(again), logits(network))  # but for the order of sums in memory formats
-    assert read_header(path)[2:] == (7, 3)
+    about = {"mean": "[0.1, 0.2, 0.3]", "std": "[1.0, 1.0, 1.0]"}
+    assert read_header(path)[2:] == (7, 3, about)
     fresh = build_network(SMALL, 7, settings=NetworkSettings(activation=network.settings.activation))
     loaded = load_weights(fresh, path)
     assert (loaded.kind, loaded.mean, loaded.std) == ("own", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
@@ -385,7 +386,7 @@ def test_a_foreign_file_is_no_saved_network(tmp_path: Path) -> None:
     save_file(in_names_of("timm", randomised(SMALL)), path)
     with pytest.raises(ValueError, match="does not say which network its weights are of"):
         saved_network(path)
-    assert read_header(path) == (None, None, 10, 3)
+    assert read_header(path) == (None, None, 10, 3, {})
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
