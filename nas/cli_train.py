@@ -170,6 +170,13 @@ def _chosen(name: str, changes: Mapping[str, Any]) -> Recipe:
     recipe = RECIPES[name]()
     if "epochs" in given and recipe.warmup_epochs is not None and "warmup_epochs" not in given:
         given["warmup_epochs"] = recipe.warmup_epochs * given["epochs"] / recipe.epochs
+    if "progression" not in given:
+        own = recipe.progression
+        if "augmentation" in given:  # the strengths asked for, not the recipe's
+            own = replace(own, randaugment=None, mixup=None, cutmix=None)
+        if "image_size" in given and recipe.image_size:  # the smallest in proportion
+            own = replace(own, smallest=max(1, round(own.smallest * given["image_size"] / recipe.image_size)))
+        given["progression"] = own
     return replace(recipe, **given)
 
 

@@ -36,16 +36,17 @@ def evaluation(
         ValueError: the split is empty, or the pictures have other classes.
     """
     if source is not None:
-        task, split = replace(task, source=source, test_source=None, minival=0), "test"
+        task = replace(task, source=source, test_source=None, minival=1)
     pictures = task.pictures(device)
-    if source is not None and not pictures.sizes["test"]:
-        split = "train"
+    splits = [split]
+    if source is not None:
+        splits = ["test"] if pictures.sizes["test"] else ["train", "minival"]
     if pictures.class_names != class_names:
         raise ValueError(
             f"pictures must have the classes that were trained, {', '.join(class_names[:5])}, ... "
             f"({len(class_names)}); got {', '.join(pictures.class_names[:5])}, ... ({len(pictures.class_names)})"
         )
-    count = pictures.sizes[split]
+    count = sum(pictures.sizes[name] for name in splits)
     if not count:
         raise ValueError(f"{task.source} has no {split} split: name pictures with --data, or evaluate another split")
     network = task.network(len(class_names), pictures.in_channels)
@@ -53,8 +54,11 @@ def evaluation(
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = task.recipe.eval_size or task.recipe.image_size
     assert size is not None
-    batches = pictures.batches(split, range(count), batch_size=250, image_size=size, boxes=None)
-    right = int(top1(network, batches, normalisation, device).item())
+    right = 0
+    for name in splits:
+        order = range(pictures.sizes[name])
+        batches = pictures.batches(name, order, batch_size=250, image_size=size, boxes=None)
+        right += int(top1(network, batches, normalisation, device).item())
     low, high = wilson(right, count)
     return {"accuracy": right / count, "low": low, "high": high, "pictures": count, "image_size": size}
 

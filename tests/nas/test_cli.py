@@ -1020,7 +1020,7 @@ def test_a_broken_json_file_is_one_clear_line() -> None:
 def test_every_command_and_every_option_has_a_help_text() -> None:
     group: Any = typer.main.get_command(app)
     expected = {"search", "plan", "resume", "trials", "pareto"}
-    expected |= {"describe", "scale", "export", "calibrate", "correct", "proxy"}
+    expected |= {"describe", "scale", "export", "train", "evaluate", "recipes", "calibrate", "correct", "proxy"}
     assert set(group.commands) == expected
     lacking = [name for name, command in group.commands.items() if not command.help]
     for command in (group, *group.commands.values()):

@@ -292,7 +292,12 @@ def test_batches_that_cannot_be_shared_out() -> None:
 # Several processes ------------------------------------------------------------------------------------------------
 
 PLAIN = replace(
-    RECIPE, epochs=1, dropout=0.0, survival=1.0, learning_rate=0.1, progression=replace(RECIPE.progression, dropout=None)
+    RECIPE,
+    epochs=1,
+    dropout=0.0,
+    survival=1.0,
+    learning_rate=0.1,
+    progression=replace(RECIPE.progression, dropout=None),
 )
 """Without dropout and stochastic depth, whose chance is each process's own."""
 
