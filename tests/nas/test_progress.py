@@ -79,8 +79,8 @@ def trial(**values: object) -> Trial:
         ),
         (trial(state="complete", reward=0.5, measurement=Measurement(accuracy=0.5)), "accuracy 0.5000, reward 0.5000"),
         (
-            trial(state="stopped", curve=(0.25, 0.5), measurement=Measurement(accuracy=0.5, step_time=1.0)),
-            "trial 7: stopped after 2 epochs, accuracy 0.5000, step time 1.000",
+            trial(state="stopped", measurement=Measurement(accuracy=0.5, epoch=1.5, step_time=1.0)),
+            "trial 7: stopped after 1.5 epochs, accuracy 0.5000, step time 1.000",
         ),
         (trial(state="failed", failure="timeout", reason="not done"), "trial 7: failed (timeout): not done"),
         (
@@ -100,7 +100,7 @@ def test_trial_line(shown: Trial, line: str) -> None:
 
 
 def test_the_line_of_a_stopped_trial_says_of_how_many_epochs() -> None:
-    stopped = trial(state="stopped", curve=(0.5,), measurement=Measurement(accuracy=0.5))
+    stopped = trial(state="stopped", measurement=Measurement(accuracy=0.5, epoch=1.0))
     assert trial_line(stopped, 4) == "trial 7: stopped after 1 of 4 epochs, accuracy 0.5000"
     assert trial_line(stopped) == "trial 7: stopped after 1 epoch, accuracy 0.5000"
 
@@ -157,7 +157,7 @@ def test_how_many_were_stopped_early_is_said(tmp_path: Path, session_in: MakeSes
     console, session = plain(), session_in(tmp_path / "run", budget=3)
     with SearchProgress(session, 1, console=console, epochs=4):
         while (asked := session.ask()) is not None:
-            session.measured(asked.number, GOOD)
+            session.measured(asked.number, replace(GOOD, epoch=1.0))
             session.tell(asked.number, stopped=asked.number > 0)
     session.store.close()
     lines = written(console).splitlines()

@@ -55,7 +55,7 @@ def test_it_predicts_networks_that_the_table_does_not_hold(half: SurrogateTask) 
     for name in ("accuracy", "step_time", "train_time_s"):
         pairs = [[getattr(m, name) for m in measurements] for measurements in (found, expected)]
         assert np.corrcoef(pairs)[0, 1] > 0.9, name
-    assert {(m.params, m.macs, m.epoch) for m in found} == {(None, None, 1)}  # costs have a closed form
+    assert {(m.params, m.macs, m.epoch) for m in found} == {(None, None, None)}  # costs have a closed form
 
 
 def test_the_seed_is_not_used(half: SurrogateTask) -> None:
