@@ -151,7 +151,7 @@ class ProxyTask:
                 elif timing is not None:
                     measured = measured._replace(step=self._finished(timing, architecture, last=last))
                 timer.watch.leave()  # who takes the measurements may be long in asking for more
-                fresh, told = measured.step is not told, measured.step
+                fresh, told = measured.step != told, measured.step
                 yield self._measurement(architecture, trained.epochs, top1, measured.fields(fresh, clock.seconds))
                 clock.go_on()
                 timer.watch.pause()
