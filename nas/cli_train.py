@@ -16,12 +16,18 @@ from nas import options
 from nas.show import Format, print_json
 
 if TYPE_CHECKING:
+    from nas.exports import Exported
     from trainers.epoch import Epoch
     from trainers.recipe import Recipe
-    from trainers.task import TrainingTask
     from trainers.training import Training
 
 # Modules that load torch are imported inside the commands, so that --help is quick.
+
+SMALL = "small-cpu"
+"""The recipe where none is named."""
+
+DIGITS_PX = 32
+"""The side at which the embedded pictures are trained on: what a search of the small space has, too."""
 
 _Network = typer.Argument(
     metavar="ARCH|FILE|RUN|DIR",
@@ -42,6 +48,9 @@ _Progression = typer.Option(
     help="How size and regularisation go on: constant, paper, released, resize, random, random-adaptive, fixres:0.8; "
     "with settings, as in paper,smallest:64,randaugment:2..10."
 )
+_ImageSize = typer.Option(
+    min=1, help="Side of the largest training pictures. Default: the recipe's; small-cpu takes a run's."
+)
 _SaveEvery = typer.Option(min=0.0, help="Seconds between two checkpoints within an epoch.")
 _Memory = typer.Option(help="Pictures decoded once (packed) or during the training (streamed). Default: by their size.")
 _Split = typer.Option(help="minival or test.")
@@ -50,7 +59,7 @@ _Split = typer.Option(help="minival or test.")
 def train(
     network: Annotated[str | None, _Network] = None,
     data: Annotated[str | None, _Data] = None,
-    recipe: Annotated[str, _RecipeName] = "small-cpu",
+    recipe: Annotated[str, _RecipeName] = SMALL,
     out: Annotated[Path | None, _Out] = None,
     trial: Annotated[int | None, _Trial] = None,
     model: Annotated[str | None, _Model] = None,
@@ -58,10 +67,12 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's; so are the following.")] = None,
     batch_size: Annotated[int | None, options.BatchSize] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest, for a batch of 256.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the largest training pictures.")] = None,
+    image_size: Annotated[int | None, _ImageSize] = None,
     eval_size: Annotated[int | None, typer.Option(min=1, help="Side of the pictures in evaluation.")] = None,
     progression: Annotated[str | None, _Progression] = None,
-    augment: Annotated[str | None, typer.Option(help="As of `nas search`: crop, flip, randaugment, ...")] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="As of `nas search`: crop, flip, randaugment, ... Default: likewise.")
+    ] = None,
     test_data: Annotated[str | None, _TestData] = None,
     minival: Annotated[int | None, options.Minival] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and variation.")] = 0,
@@ -78,6 +89,7 @@ def train(
     on the minival.
     """
     from nas.trainings import begin, is_training, reopen
+    from trainers.task import TrainingTask
 
     def say(text: str) -> None:
         if not quiet:
@@ -89,8 +101,11 @@ def train(
             training = reopen(folder, device)
         say(f"training {folder}: {len(training.told)} of {training.recipe.epochs} epochs are done")
     else:
+        found = _found(network, trial, model)
         chosen = _chosen(
             recipe,
+            found,
+            data,
             {
                 "epochs": epochs,
                 "batch_size": batch_size,
@@ -101,19 +116,20 @@ def train(
                 "augmentation": augment,
             },
         )
-        task, provenance, name = _task(network, trial, model, chosen)
+        provenance = {} if found is None else found.search
         searched = provenance.get("search", {})
-        task = replace(
-            task,
-            source=data or searched.get("data") or "mnist5k",
-            test_source=test_data or (searched.get("test_data") if data is None else None),
+        task = TrainingTask(
+            **_network_of(found, model),
+            recipe=chosen,
+            source=_absolute(data) or searched.get("data") or "mnist5k",
+            test_source=_absolute(test_data) or (searched.get("test_data") if data is None else None),
             minival=searched.get("minival") if minival is None and data is None else minival,
             split_seed=searched.get("split_seed", 0) if split_seed is None else split_seed,
             seed=seed,
             weights=None if weights is None else str(weights.resolve()),
             memory=memory,
         )
-        folder = out or Path("trainings") / name
+        folder = out or Path("trainings") / (str(model).rpartition(":")[2] if found is None else found.network.name)
         with redirect_stdout(sys.stderr):
             training = begin(task, folder, device, provenance=provenance)
         say(_opening(training, folder))
@@ -151,19 +167,65 @@ def recipes() -> None:
         print(f"{name:<22}{(make.__doc__ or '').strip().splitlines()[0]}")
 
 
-def _chosen(name: str, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe by its name, with some of its settings changed.
+def _found(network: str | None, trial: int | None, model: str | None) -> Exported | None:
+    """The network that is named; None where it is the user's own.
+
+    Raises:
+        ValueError: there is not one name.
+    """
+    if model is not None:
+        if network is not None:
+            raise ValueError(f"a training has one network: name an architecture or --model; got {network} and {model}")
+        return None
+    if network is None:
+        raise ValueError("name what to train: an architecture, a file, a run's folder, or --model")
+    from nas.exports import find_exported
+
+    return find_exported(network, trial)
+
+
+def _network_of(found: Exported | None, model: str | None) -> dict[str, Any]:
+    """The fields of a `TrainingTask` that say which network it has."""
+    if found is None:
+        place, _, function = str(model).rpartition(":")
+        return {"model": f"{_absolute(place)}:{function}" if place.endswith(".py") else model}
+    from search_spaces import PUBLISHED
+    from trainers.blocks import NetworkSettings
+    from trainers.network import published_settings
+
+    name = found.network.name
+    settings = published_settings(name) if name in PUBLISHED else NetworkSettings()
+    return {"architecture": found.network.architecture, "settings": settings}
+
+
+def _absolute(path: str | None) -> str | None:
+    """A path that holds wherever the training is gone on with; a name that is no path as it is."""
+    return path if path is None or not Path(path).exists() else str(Path(path).resolve())
+
+
+def _as_searched(recipe: str, found: Exported | None, data: str | None) -> dict[str, Any]:
+    """Picture size and variation where no published recipe says them: as searched, or as suits the digits."""
+    if recipe != SMALL:
+        return {}
+    searched = {} if found is None else found.search.get("search", {})
+    if found is not None and searched and found.network.image_sizes is not None:
+        return {"image_size": found.network.image_sizes.train, "augmentation": searched.get("augment", "none")}
+    return {"image_size": DIGITS_PX, "augmentation": "none"} if data in (None, "mnist5k") else {}
+
+
+def _chosen(name: str, found: Exported | None, data: str | None, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe by its name, with some of its settings changed: to what is asked for, or else to what was searched.
 
     Raises:
         ValueError: there is none of that name, or a setting is out of its range.
     """
     from trainers.augmentation import Augmentation
-    from trainers.progressive import Progression
+    from trainers.progressive import Progression, total_stride
     from trainers.recipes import RECIPES
 
     if name not in RECIPES:
         raise ValueError(f"recipe must be one of {', '.join(RECIPES)}; got {name!r}")
-    given = {key: value for key, value in changes.items() if value is not None}
+    given = {**_as_searched(name, found, data), **{key: value for key, value in changes.items() if value is not None}}
     for key, parse in (("progression", Progression.parse), ("augmentation", Augmentation.parse)):
         if key in given:
             given[key] = parse(given[key])
@@ -174,33 +236,15 @@ def _chosen(name: str, changes: Mapping[str, Any]) -> Recipe:
         own = recipe.progression
         if "augmentation" in given:  # the strengths asked for, not the recipe's
             own = replace(own, randaugment=None, mixup=None, cutmix=None)
-        if "image_size" in given and recipe.image_size:  # the smallest in proportion
-            own = replace(own, smallest=max(1, round(own.smallest * given["image_size"] / recipe.image_size)))
+        if "image_size" in given and recipe.image_size:  # the others in proportion
+            largest = given["image_size"]
+            # a last map of one pixel learns little that larger pictures could use
+            least = 1 if found is None else min(largest, 2 * total_stride(found.network.architecture))
+            own = replace(own, smallest=max(least, round(own.smallest * largest / recipe.image_size)))
+            if recipe.eval_size and "eval_size" not in given:
+                given["eval_size"] = round(recipe.eval_size * largest / recipe.image_size)
         given["progression"] = own
     return replace(recipe, **given)
-
-
-def _task(
-    network: str | None, trial: int | None, model: str | None, recipe: Recipe
-) -> tuple[TrainingTask, Mapping[str, Any], str]:
-    """What to train, by the recipe, with no pictures yet; where it was searched for; what to call it."""
-    from trainers.task import TrainingTask
-
-    if model is not None:
-        if network is not None:
-            raise ValueError(f"a training has one network: name an architecture or --model; got {network} and {model}")
-        return TrainingTask(recipe=recipe, source="", model=model), {}, model.rpartition(":")[2]
-    if network is None:
-        raise ValueError("name what to train: an architecture, a file, a run's folder, or --model")
-    from nas.exports import find_exported
-    from search_spaces import PUBLISHED
-    from trainers.blocks import NetworkSettings
-    from trainers.network import published_settings
-
-    found = find_exported(network, trial)
-    settings = published_settings(found.network.name) if found.network.name in PUBLISHED else NetworkSettings()
-    task = TrainingTask(recipe=recipe, source="", architecture=found.network.architecture, settings=settings)
-    return task, found.search, found.network.name
 
 
 def _opening(training: Training, folder: Path) -> str:

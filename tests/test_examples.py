@@ -206,3 +206,14 @@ def test_the_uniform_rules_factors_found_by_training() -> None:
     accuracies = [float(point.split()[-1]) for point in points]
     assert accuracies == sorted(accuracies, reverse=True)
     assert sorted(point.split()[0] for point in points) == ["1.00", "1.60", "1.90"]
+
+
+def test_from_a_search_to_a_trained_network(tmp_path: Path) -> None:
+    done = run("train_found", "--out", tmp_path / "found", "--budget", "2", "--epochs", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    searched, *epochs, minival, test = done.stdout.splitlines()
+    assert searched.startswith("2 candidates evaluated, the best with reward ")
+    assert [epoch.split()[2] for epoch in epochs] == ["24", "28", "32"]
+    assert minival.split()[1] == max(epoch.split()[-1] for epoch in epochs)
+    assert test.endswith("on 1,000 pictures")
+    assert (tmp_path / "found" / "training" / "model.safetensors").is_file()

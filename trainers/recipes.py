@@ -146,7 +146,7 @@ def small_cpu() -> Recipe:
         warmup_epochs=2.0,
         label_smoothing=0.1,
         augmentation=Augmentation(flip=True, randaugment=10),
-        min_crop_area=0.25,
+        min_crop_area=0.5,
         dropout=0.2,
         survival=0.9,
         ema=0.99,  # a hundred steps: what 0.9999 averages over, such a training does not have

@@ -142,7 +142,9 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path) 
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = nas("train", "cut")
+    (tmp_path / "elsewhere").mkdir()
+    with contextlib.chdir(tmp_path / "elsewhere"):
+        done = nas("train", "../cut")
     assert done.code == 0, done.err
     assert not re.search(r"30 of 30 epochs are done", done.err), "it was killed before its end"
     whole, cut = (read_metrics(Path(name) / "metrics.parquet") for name in ("whole", "cut"))
@@ -154,15 +156,16 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path) 
 
 def test_a_trial_is_trained_on_what_it_was_searched_on(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data.npz")
-    config = SearchConfig(data=str(data), image_size=16, epochs=1, batch_size=64, minival=60, split_seed=3)
+    config = SearchConfig(data=str(data), image_size=16, epochs=1, batch_size=64, augment="flip", minival=60, split_seed=3)
     search, store = start(config, Path("run"))
     settings = RunSettings(budget=1)
     note_start(store, settings)
     run_serial(make_session(search, store, settings), search.evaluate)
     store.close()
-    found = nas("train", "run", *QUICK, "--progression", "constant", "-o", "t")
+    found = nas("train", "run", "--epochs", 1, "--batch-size", 64, "-o", "t")
     assert found.code == 0, found.err
     content = json.loads(Path("t/training.json").read_text())
+    assert (content["recipe"]["image_size"], content["recipe"]["augmentation"]) == (16, "flip"), "as it was searched"
     assert (content["source"], content["minival"], content["split_seed"]) == (str(data), 60, 3)
     assert content["fingerprint"] == store.configuration["identity"]["task"]["data"]
     assert content["provenance"]["trial"]["number"] == 0
@@ -180,7 +183,9 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
     found = nas("train", "--model", "mine.py:net", "--data", data, *QUICK, *PROGRESSIVE, "--epochs", 6, "-o", "t")
     assert found.code == 0, found.err
     assert float(re.findall(r"accuracy (\S+) on the minival", found.out)[0]) > 0.8
-    assert nas("evaluate", "t").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    with contextlib.chdir(tmp_path / "elsewhere"):
+        assert nas("evaluate", "../t").code == 0
     assert "must make a torch.nn.Module; got NoneType" in error(
         "train", "--model", "mine.py:none", "--data", data, *QUICK
     )
