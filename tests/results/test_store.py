@@ -156,7 +156,10 @@ class AnyHistory(RuleBasedStateMachine):
                 return
             told = replace(
                 told,
-                **{k: getattr(original, k) for k in ("reward", "failure", "reason", "measurement", "curve")},
+                **{
+                    k: getattr(original, k)
+                    for k in ("reward", "failure", "reason", "measurement", "curve", "curve_epochs")
+                },
             )
         elif told.state == "running":
             told = replace(told, state=outcome)
