@@ -302,6 +302,12 @@ PLAIN = replace(
 """Without dropout and stochastic depth, whose chance is each process's own."""
 
 
+@pytest.fixture
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This file, by other processes."""
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])
+
+
 def _member(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
@@ -312,6 +318,7 @@ def _member(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.usefixtures("_importable")
 def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     alone = made(PLAIN, shards=2)
     list(alone.run())
@@ -335,6 +342,7 @@ def _norm(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.usefixtures("_importable")
 def test_batch_norm_over_two_processes_is_that_of_their_pictures_together(tmp_path: Path) -> None:
     spawn(_norm, args=(str(tmp_path),), nprocs=2)
     layer = nn.BatchNorm2d(3).double()
