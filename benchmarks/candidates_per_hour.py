@@ -223,7 +223,7 @@ def main() -> None:
         import ray
 
         ray.init(num_cpus=arguments.workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    asha = EarlyStopping(arguments.grace_epochs, arguments.reduction_factor, epochs=arguments.epochs)
+    asha = EarlyStopping(arguments.grace_epochs, arguments.reduction_factor, epochs=arguments.epochs, within=True)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = subset(arguments.data, arguments.pictures, arguments.minival, Path(folder))
