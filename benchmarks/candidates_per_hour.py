@@ -10,6 +10,8 @@ With early stopping, networks come in an order drawn anew for each pass, and Ray
 stopped are also stopped by simulation, in many orders: at the rungs of ASHA, with the rewards and seconds that were
 measured there.
 
+Where timm can be imported, its EfficientNetV2-B0 is trained by the reference loop too, beside ours.
+
 Prints one JSON object: seconds and final accuracies of each network by either loop, the ratios of the whole (median,
 least, greatest), with early stopping too, and what it cost of the best reward.
 
@@ -18,6 +20,7 @@ least, greatest), with early stopping too, and what it cost of the best reward.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -243,6 +246,9 @@ def main() -> None:
             "ours": lambda: evaluated(ours),
             "ours, early stopping": lambda: evaluated(stoppable, rng.permutation(texts).tolist(), asha),
         }
+        has_timm = importlib.util.find_spec("timm") is not None
+        timm_task = ReferenceTask(reference.data, recipe, timm="tf_efficientnetv2_b0")
+        timm_seconds: list[float] = []
         if arguments.no_reference:
             del ways["reference"], ways["ours"]
         if arguments.no_ray:
@@ -252,6 +258,8 @@ def main() -> None:
             for name, way in ways.items():
                 passes[name].append(way())
                 print(f"{name}: {total(passes[name][-1]):.1f} s of workers", file=sys.stderr, flush=True)
+            if has_timm and "ours" in passes:
+                timm_seconds.append(total(evaluated(timm_task, texts[:1])))
         whole = evaluated(stoppable)  # measured at the rungs, and none stopped
     stopping = simulated(whole, asha, rng)
     best = max(row["curve"][-1][2] for row in whole.values())
@@ -273,6 +281,11 @@ def main() -> None:
             "ours, measured at the rungs": total(whole),
         },
         "times_as_many": ratios,
+        "timm_efficientnetv2_b0_over_ours": spread(
+            [seconds / one[texts[0]]["seconds"] for seconds, one in zip(timm_seconds, passes["ours"], strict=True)]
+        )
+        if timm_seconds
+        else "not measured: timm cannot be imported",
         "early_stopping": {
             **stopping,
             "best_reward_of_passes": [

@@ -79,11 +79,19 @@ class Transformed(Dataset[tuple[Tensor, int]]):
 
 @dataclass(frozen=True)
 class ReferenceTask:
-    """(architecture, seed) -> the accuracy on the minival after every epoch."""
+    """(architecture, seed) -> the accuracy on the minival after every epoch.
+
+    Args:
+        data: pictures.
+        recipe: of the training.
+        device: `cpu`, `cuda` or `auto`.
+        timm: name of a network of timm's, which is trained whatever architecture is asked for.
+    """
 
     data: Encoded
     recipe: Recipe
     device: str = "auto"
+    timm: str | None = None
 
     def __call__(self, architecture: Architecture, seed: int) -> Iterator[float]:
         """Train, and give the accuracy after each epoch."""
@@ -93,9 +101,7 @@ class ReferenceTask:
     def _trained(self, architecture: Architecture, seed: int) -> Iterator[float]:
         torch.manual_seed(seed)
         device, recipe = torch_device(self.device), self.recipe
-        network = build_network(
-            architecture, self.data.num_classes, 3, generator=torch.Generator().manual_seed(seed)
-        ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self._network(architecture, seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train = self._loader(self.data.train, self.data.train_labels, training=True, device=device)
         minival = self._loader(self.data.minival, self.data.minival_labels, training=False, device=device)
         decayed = [p for p in network.parameters() if p.ndim > 1]
@@ -126,6 +132,15 @@ class ReferenceTask:
                     images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
                     correct += int((network(images).argmax(1).cpu() == labels).sum())
             yield correct / len(self.data.minival_labels)
+
+    def _network(self, architecture: Architecture, seed: int) -> torch.nn.Module:
+        classes = self.data.num_classes
+        if self.timm is None:
+            return build_network(architecture, classes, 3, generator=torch.Generator().manual_seed(seed))
+        import timm
+
+        network: torch.nn.Module = timm.create_model(self.timm, num_classes=classes)
+        return network
 
     def _loader(self, images: list[bytes], labels: list[int], *, training: bool, device: torch.device) -> Any:
         return DataLoader(
