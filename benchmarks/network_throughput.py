@@ -14,7 +14,6 @@ import importlib
 import json
 from contextlib import nullcontext
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -117,7 +116,7 @@ def main() -> None:
         return
     with autocast(device):
         bf16 = torch.is_autocast_enabled(device.type)
-    result |= {"timm": version("timm"), "bf16": bf16, "wanted": WANTED}
+    result |= {"timm": timm.__version__, "bf16": bf16, "wanted": WANTED}
     rows = []
     for case in cases.split(","):
         size, batch_size = map(int, case.split(":"))
