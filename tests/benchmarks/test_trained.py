@@ -63,12 +63,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def pictures(path: Path, count: int, *, seed: int = 0) -> Path:
-    """A parquet file of encoded pictures: noise with one bright quadrant, whose number is the class."""
+    """A parquet file of encoded pictures: noise that is red, green, blue, or nothing of these."""
     rng, images = np.random.default_rng(seed), []
     for number in range(count):
         pixels = rng.normal(100, 25, (32, 32, 3))
-        row, column = (16 * part for part in divmod(number % 4, 2))
-        pixels[row : row + 16, column : column + 16] += 70
+        pixels[:, :, number % 4 : number % 4 + 1] += 50
         file = io.BytesIO()
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "PNG")
         images.append(file.getvalue())
