@@ -1,4 +1,4 @@
-"""Progressive learning against training at one size: accuracy, training time, and what the adaptation is worth.
+r"""Progressive learning against training at one size: accuracy, training time, and what the adaptation is worth.
 
 The same network is trained on the same pictures by each schedule of `trainers/progressive.py`, with several seeds; a
 seed's trainings begin with the same weights and go through the pictures in the same order, so differences are paired by
@@ -7,9 +7,15 @@ the minival, the seconds of training (without evaluation) and the pixels trained
 over those of `constant`; the differences with 95 % t-intervals, in fractions: of each to `constant`, of `paper` to
 `resize` and of `random-adaptive` to `random` (EfficientNetV2, arXiv 2104.00298, Table 13: +.008 and +.007).
 
-Each training is a folder in `--out`; started again, the same command goes on with what is not done.
+Each training is a folder in `--out`; started again, the same command goes on with what is not done, and so does one
+with more seeds or schedules. On two cores:
 
-    python benchmarks/progressive.py --out trainings > progressive.json
+    python benchmarks/progressive.py --epochs 30 --batch-size 128 --learning-rate 1 --out trainings > progressive.json
+
+On a GPU:
+
+    python benchmarks/progressive.py --architecture efficientnetv2-s --image-size 128 --smallest 56 --batch-size 256 \
+        --epochs 60 --out trainings > progressive.json
 """
 
 from __future__ import annotations
@@ -132,7 +138,7 @@ def numbers(text: str) -> tuple[float, float]:
 
 
 def asked() -> argparse.Namespace:
-    made = options("Compare progressive learning with training at one size; prints JSON.", seeds=5)
+    made = options("Compare progressive learning with training at one size; prints JSON.", seeds=3)
     made.add_argument("--schedules", default=SCHEDULES, help="such as paper,random,fixres:0.75,released")
     made.add_argument("--image-size", type=int, default=96, help="side of the largest training pictures")
     made.add_argument("--eval-size", type=int, default=128, help="side of the evaluated pictures")
