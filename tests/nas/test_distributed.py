@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ray.cluster_utils import Cluster
 
 from nas.distributed import _check_folder, _plain
 from nas.ray_cluster import ray_started
@@ -190,6 +189,8 @@ def test_other_chance_gives_other_weights() -> None:
 
 def test_workers_on_several_machines() -> None:
     """Two nodes of a cluster, of a core each, that see the same folder."""
+    from ray.cluster_utils import Cluster  # not before `nas.ray_settings`
+
     whole, together = alone("whole"), begun("together")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
