@@ -133,7 +133,7 @@ def train(
         with redirect_stdout(sys.stderr):
             training = begin(task, folder, "cpu" if workers else device, provenance=provenance)
         say(_opening(training, folder, training.device.type if workers is None else f"on {workers.count} devices"))
-    if workers is None:
+    if workers is None or training.seen == training.pictures_in_all:
         epochs_told = epochs_of(training, folder, save_every_s=save_every)
     else:
         from nas.distributed import epochs_on  # loads Ray
@@ -248,7 +248,7 @@ def _conduct(
     resume = f"nas train {folder}"
     begun, before = time.monotonic(), training.seen
     try:
-        with closing(epochs):  # whatever happens while an epoch is told, workers are ended
+        with redirect_stdout(sys.stderr), closing(epochs):  # whatever happens while an epoch is told, workers are ended
             for epoch in epochs:
                 seen = training.pictures_in_all // training.recipe.epochs * epoch.epoch
                 per_picture = (time.monotonic() - begun) / (seen - before)

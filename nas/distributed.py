@@ -92,7 +92,7 @@ def epochs_on(
     with ray_started(workers), _own_folder(folder) as scratch:
         enough = ray.cluster_resources().get("GPU", 0.0) >= workers.count
         on_gpu = workers.gpus > 0 or (workers.address is not None and device == "auto" and enough)
-        post = _Post.remote(len(training.told))
+        post = _Post.remote(len(training.told))  # type: ignore[attr-defined]
         task = _Task(str(folder), (folder / FILE).read_text(), str(Path.cwd()), save_every_s, on_gpu, post)
         running = _fit.remote(task, workers.count, workers.cpus, str(scratch))
         try:
@@ -169,13 +169,15 @@ def _fit(task: _Task, count: int, cpus: float, scratch: str) -> str | None:
     )
     try:
         trainer.fit()
+    except SystemExit:  # how Ray Train ends one that was interrupted
+        return "it was interrupted"
     except ray.train.TrainingFailedError as error:
         failures = getattr(error, "worker_failures", None) or {0: getattr(error, "controller_failure", error)}
         return "; ".join(f"worker {rank}: {failure_of(found).reason}" for rank, found in sorted(failures.items()))
     return None
 
 
-@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+@ray.remote(num_cpus=0)
 class _Post:
     """Where the workers leave what the command is to be told.
 

@@ -60,9 +60,11 @@ def shard(network: nn.Module, generators: Sequence[Generator]) -> None:
     for module in network.modules():
         if type(module) is nn.Dropout:
             module.__class__ = ShardedDropout
+            assert isinstance(module, ShardedDropout)
             module.generators = generators
         elif type(module) is StochasticDepth:
             module.__class__ = ShardedDepth
+            assert isinstance(module, ShardedDepth)
             module.generators = generators
 
 

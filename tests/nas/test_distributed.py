@@ -44,7 +44,7 @@ RECIPE = Recipe(
     progression=Progression(kind="paper", stages=2, smallest=8, randaugment=(1, 4), dropout=(0.1, 0.2)),
 )
 MODEL = """
-import errno, os, signal
+import errno, os, signal, time
 from pathlib import Path
 
 import torch
@@ -64,8 +64,8 @@ class Net(nn.Sequential):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.steps == 12 and Path("full").exists() and rank == 0:
             trainers.checkpoint.write_tensors = full
-        if self.steps == 12 and Path("broken").exists() and rank == 1:
-            raise TypeError("made up")
+        if Path("slow").exists():
+            time.sleep(0.2)
         return super().forward(x) * (float("nan") if self.steps == 12 and Path("nan").exists() else 1)
 
 
@@ -148,7 +148,7 @@ def assert_same_within_rounding(one: Path, other: Path) -> None:
     metrics = [read_metrics(folder / "metrics.parquet") for folder in (one, other)]
     same = ["epoch", "step", "stage", "image_size", "batch_size", "learning_rate", "randaugment", "dropout", "survival"]
     pd.testing.assert_frame_equal(metrics[0][same], metrics[1][same])
-    np.testing.assert_allclose(metrics[0]["loss"], metrics[1]["loss"], rtol=1e-4)
+    np.testing.assert_allclose(metrics[0]["loss"], metrics[1]["loss"], rtol=1e-3)
     np.testing.assert_allclose(metrics[0]["accuracy"], metrics[1]["accuracy"], atol=1 / 60 + 1e-6)
     found = []
     for folder in (one, other):
@@ -216,6 +216,7 @@ def test_a_lost_worker_is_replaced_and_goes_on_from_the_checkpoint() -> None:
     code, _, err = nas("train", cut)
     assert code == 0, err
     assert not Path("die").exists()
+    assert "raylet" not in err
     assert "a worker was lost; going on at step 10, for the 1. of 3 times" in err
     assert re.findall(r"^epoch (\d)/4", err, re.M) == ["1", "2", "3", "4"], "each is told once"
     assert_same_within_rounding(whole, cut)
@@ -226,7 +227,6 @@ def test_a_lost_worker_is_replaced_and_goes_on_from_the_checkpoint() -> None:
     [
         ("nan", r"error: the training loss became nan before step 1\d: try a lower learning rate .*"),
         ("full", r"error: .*of step 15 could not be written \(No space left on device\); the one of step 10 is good"),
-        ("broken", r"error: a worker failed: TypeError: made up"),
     ],
 )  # fmt: skip
 def test_an_error_reaches_the_user_as_it_is(what: str, error: str) -> None:
@@ -244,12 +244,13 @@ def test_an_error_reaches_the_user_as_it_is(what: str, error: str) -> None:
 
 
 def test_stopped_and_killed_it_goes_on_to_the_same_numbers() -> None:
-    recipe = replace(RECIPE, epochs=60)
-    whole, cut = alone("whole", recipe=recipe), begun("cut", recipe=recipe)
+    whole, cut = alone("whole", recipe=own(8), model="mine.py:net"), begun("cut", recipe=own(8), model="mine.py:net")
+    Path("slow").touch()
     for how, least in ((signal.SIGINT, 1), (signal.SIGKILL, 2)):
         process = subprocess.Popen(
             [sys.executable, "-m", "nas.cli", "train", str(cut)],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -264,7 +265,8 @@ def test_stopped_and_killed_it_goes_on_to_the_same_numbers() -> None:
                 else:
                     process.send_signal(how)
                 break
-        rest = process.communicate(timeout=100)[1]
+        out, rest = process.communicate(timeout=100)
+        assert not out
         assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), (said, rest)
         assert len(read_metrics(cut / "metrics.parquet")) >= least
         if how == signal.SIGINT:
@@ -272,13 +274,14 @@ def test_stopped_and_killed_it_goes_on_to_the_same_numbers() -> None:
             assert not (cut / ".ray").exists()
             with locked(cut):
                 pass
-        assert len(read_metrics(cut / "metrics.parquet")) < 60
+    Path("slow").unlink()
     end = time.monotonic() + 60
     code, _, err = nas("train", cut, "--devices", 1)
     while "another process trains" in err and time.monotonic() < end:  # its workers end when they find out
         time.sleep(0.5)
         code, _, err = nas("train", cut, "--devices", 1)
     assert code == 0, err
+    assert re.search(r"[2-7] of 8 epochs are done", err)
     assert_same_within_rounding(whole, cut)
 
 
