@@ -7,8 +7,9 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import closing, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -133,13 +134,15 @@ def train(
         with redirect_stdout(sys.stderr):
             training = begin(task, folder, "cpu" if workers else device, provenance=provenance)
         say(_opening(training, folder, training.device.type if workers is None else f"on {workers.count} devices"))
+    aside: TextIO = sys.stderr
     if workers is None or training.seen == training.pictures_in_all:
         epochs_told = epochs_of(training, folder, save_every_s=save_every)
     else:
         from nas.distributed import epochs_on  # loads Ray
 
+        aside = StringIO()  # Ray's own words on lost workers, where ours suffice
         epochs_told = epochs_on(training, folder, workers, device=device, save_every_s=save_every, say=say)
-    _conduct(training, folder, epochs_told, format=format, say=say)
+    _conduct(training, folder, epochs_told, aside, format=format, say=say)
 
 
 def evaluate(
@@ -239,16 +242,16 @@ def _opening(training: Training, folder: Path, where: str) -> str:
 
 
 def _conduct(
-    training: Training, folder: Path, epochs: Generator[Epoch, None, None], *, format: Format, say: Any
+    training: Training, folder: Path, epochs: Generator[Epoch, None, None], aside: TextIO, *, format: Format, say: Any
 ) -> None:
-    """Train to the end, tell each epoch, and what came of it."""
+    """Train to the end, tell each epoch, and what came of it; what else is printed goes aside."""
     from nas.progress import duration
     from nas.trainings import WEIGHTS
 
     resume = f"nas train {folder}"
     begun, before = time.monotonic(), training.seen
     try:
-        with redirect_stdout(sys.stderr), closing(epochs):  # whatever happens while an epoch is told, workers are ended
+        with redirect_stdout(aside), closing(epochs):  # whatever happens while an epoch is told, workers are ended
             for epoch in epochs:
                 seen = training.pictures_in_all // training.recipe.epochs * epoch.epoch
                 per_picture = (time.monotonic() - begun) / (seen - before)
