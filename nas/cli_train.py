@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Generator, Mapping
+from contextlib import closing, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -52,6 +53,15 @@ _ImageSize = typer.Option(
     min=1, help="Side of the largest training pictures. Default: the recipe's; small-cpu takes a run's."
 )
 _SaveEvery = typer.Option(min=0.0, help="Seconds between two checkpoints within an epoch.")
+_Devices = typer.Option(
+    min=1,
+    help="GPUs, or cores, that train together, each on its part of every batch. Default: 1, or as many as a training "
+    "began with; it goes on on a divisor of those, with the same numbers.",
+)
+_Address = typer.Option(
+    envvar="RAY_ADDRESS",
+    help="Address of a Ray cluster; needs --devices. All its machines must see the training's folder and the data.",
+)
 _Memory = typer.Option(help="Pictures decoded once (packed) or during the training (streamed). Default: by their size.")
 _Split = typer.Option(help="minival or test.")
 
@@ -78,6 +88,8 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, order and variation.")] = 0,
     split_seed: Annotated[int | None, options.SplitSeed] = None,
     device: Annotated[str, options.Device] = "auto",
+    devices: Annotated[int | None, _Devices] = None,
+    address: Annotated[str | None, _Address] = None,
     memory: Annotated[str, _Memory] = "auto",
     save_every: Annotated[float, _SaveEvery] = 300.0,
     format: options.FormatOption = Format.table,
@@ -88,7 +100,8 @@ def train(
     It goes on where it was cut off, to the same weights: `nas train DIR`. The weights kept are those of the best epoch
     on the minival.
     """
-    from nas.trainings import begin, is_training, reopen
+    from nas.training_devices import check_batch, choose_devices
+    from nas.trainings import begin, epochs_of, is_training, read, reopen
     from trainers.task import TrainingTask
 
     def say(text: str) -> None:
@@ -97,8 +110,9 @@ def train(
 
     if network is not None and is_training(Path(network)):
         folder = Path(network)
+        workers = choose_devices(devices, shards=read(folder)["shards"], device=device, address=address)
         with redirect_stdout(sys.stderr):
-            training = reopen(folder, device)
+            training = reopen(folder, "cpu" if workers else device)
         say(f"training {folder}: {len(training.told)} of {training.recipe.epochs} epochs are done")
     else:
         found = _found(network, trial, model)
@@ -116,6 +130,8 @@ def train(
                 "augmentation": augment,
             },
         )
+        workers = choose_devices(devices, shards=None, device=device, address=address)
+        check_batch(chosen, devices or 1)
         provenance = {} if found is None else found.search
         searched = provenance.get("search", {})
         task = TrainingTask(
@@ -126,14 +142,23 @@ def train(
             minival=searched.get("minival") if minival is None and data is None else minival,
             split_seed=searched.get("split_seed", 0) if split_seed is None else split_seed,
             seed=seed,
+            shards=devices or 1,
             weights=None if weights is None else str(weights.resolve()),
             memory=memory,
         )
         folder = out or Path("trainings") / (str(model).rpartition(":")[2] if found is None else found.network.name)
         with redirect_stdout(sys.stderr):
-            training = begin(task, folder, device, provenance=provenance)
-        say(_opening(training, folder))
-    _conduct(training, folder, save_every=save_every, format=format, say=say)
+            training = begin(task, folder, "cpu" if workers else device, provenance=provenance)
+        say(_opening(training, folder, training.device.type if workers is None else f"on {workers.count} devices"))
+    aside: TextIO = sys.stderr
+    if workers is None or training.seen == training.pictures_in_all:
+        epochs_told = epochs_of(training, folder, save_every_s=save_every)
+    else:
+        from nas.distributed import epochs_on  # loads Ray
+
+        aside = StringIO()  # Ray's own words on lost workers, where ours suffice
+        epochs_told = epochs_on(training, folder, workers, device=device, save_every_s=save_every, say=say)
+    _conduct(training, folder, epochs_told, aside, format=format, say=say)
 
 
 def evaluate(
@@ -247,34 +272,34 @@ def _chosen(name: str, found: Exported | None, data: str | None, changes: Mappin
     return replace(recipe, **given)
 
 
-def _opening(training: Training, folder: Path) -> str:
+def _opening(training: Training, folder: Path, where: str) -> str:
     sizes, recipe = training.pictures.sizes, training.recipe
     from trainers.progressive import sizes_of
 
     pixels = ", ".join(map(str, sizes_of(recipe)))
     return (
         f"training {folder}: {recipe.epochs} epochs of {sizes['train']:,} pictures in batches of {recipe.batch_size}, "
-        f"{training.device.type}\n"
+        f"{where}\n"
         f"minival {sizes['minival']:,}, which the best epoch is chosen on; test {sizes['test']:,}\n"
         f"{recipe.progression}: pictures at {pixels} px, evaluated at {recipe.eval_size or recipe.image_size}"
     )
 
 
-def _conduct(training: Training, folder: Path, *, save_every: float, format: Format, say: Any) -> None:
-    """Train to the end, tell each epoch, and what came of it."""
+def _conduct(
+    training: Training, folder: Path, epochs: Generator[Epoch, None, None], aside: TextIO, *, format: Format, say: Any
+) -> None:
+    """Train to the end, tell each epoch, and what came of it; what else is printed goes aside."""
     from nas.progress import duration
-    from nas.trainings import WEIGHTS, locked, write_results
+    from nas.trainings import WEIGHTS
 
     resume = f"nas train {folder}"
     begun, before = time.monotonic(), training.seen
     try:
-        with locked(folder):
-            if training.told:
-                write_results(training, folder)
-            for epoch in training.run(save_every_s=save_every):
-                write_results(training, folder)
-                per_picture = (time.monotonic() - begun) / (training.seen - before)
-                left = duration(per_picture * (training.pictures_in_all - training.seen))
+        with redirect_stdout(aside), closing(epochs):  # whatever happens while an epoch is told, workers are ended
+            for epoch in epochs:
+                seen = training.pictures_in_all // training.recipe.epochs * epoch.epoch
+                per_picture = (time.monotonic() - begun) / (seen - before)
+                left = duration(per_picture * (training.pictures_in_all - seen))
                 say(_line(epoch, training.recipe.epochs, left))
     except KeyboardInterrupt:
         say(f"stopped; go on with: {resume}")

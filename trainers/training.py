@@ -31,6 +31,7 @@ from trainers.normalisation import Normalisation
 from trainers.pictures import Pictures
 from trainers.progressive import Settings, settings_at
 from trainers.recipe import Recipe
+from trainers.sharded import joined, shard
 from trainers.top1 import top1
 from trainers.train import TrainingStep
 
@@ -60,8 +61,9 @@ class Training:
         seed: of order, crops, variation, dropout.
         device: where the network is.
         group: of the processes that train it together; each has a part of every batch.
-        shards: parts of a batch that are varied on their own, each by its own chance: as many as there are devices,
-            or, for the numbers of that many devices, more. It divides the batch, and the group's size divides it.
+        shards: parts of a batch that are varied on their own, each by its own chance (crops apart, which are a
+            picture's): as many as there are devices, or, for the numbers of that many devices, more. It divides the
+            batch, and the group's size divides it.
         checkpoints: where to save; None for nowhere.
 
     Attributes:
@@ -107,6 +109,9 @@ class Training:
         self._model = group.wrapped(network)
         self._step = TrainingStep(self._model, recipe, device)
         self._chance = torch.Generator(device)
+        self._drops = [torch.Generator(device) for _ in range(shards // group.size)]
+        if shards > 1:
+            shard(network, self._drops)
         self._loss = torch.zeros((), device=device)
         self._sums = _Sums()
         self.step, self.seen, self.told = 0, 0, list[Epoch]()
@@ -205,10 +210,12 @@ class Training:
             if now.augmentation.mixup or now.augmentation.cutmix or of_part.is_floating_point():
                 shares = of_part if of_part.is_floating_point() else F.one_hot(of_part, self._classes).float()
                 pixels, of_part = mixed(pixels, shares, now.augmentation, self._chance)
+            self._drops[number].manual_seed(_seed(self.seed, self.step, self.shards + place))
             inputs.append(pixels)
             targets.append(of_part)
-        torch.manual_seed(_seed(self.seed, self.step, self.shards + self.group.rank))  # dropout, stochastic depth
-        loss = self._step(torch.cat(inputs), torch.cat(targets), now.learning_rate)
+        torch.manual_seed(_seed(self.seed, self.step, 2 * self.shards + self.group.rank))  # of layers of one's own
+        among = self.recipe.accumulate
+        loss = self._step(joined(inputs, among), joined(targets, among), now.learning_rate)
         if self._ema is not None:
             self._ema.update()
         return loss
