@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from nas import options
 from nas.show import Format, print_json
 
 if TYPE_CHECKING:
-    from trainers.epoch import Epoch
+    from nas.training_output import Output
     from trainers.recipe import Recipe
     from trainers.task import TrainingTask
     from trainers.training import Training
@@ -45,6 +44,8 @@ _Progression = typer.Option(
 _SaveEvery = typer.Option(min=0.0, help="Seconds between two checkpoints within an epoch.")
 _Memory = typer.Option(help="Pictures decoded once (packed) or during the training (streamed). Default: by their size.")
 _Split = typer.Option(help="minival or test.")
+_Tensorboard = typer.Option("--tensorboard", help="Write TensorBoard's event files too, into DIR/tensorboard.")
+_Plot = typer.Option("--plot", help="Draw the curves, stages shaded: DIR/curves.png. Also of a training that is over.")
 
 
 def train(
@@ -69,6 +70,8 @@ def train(
     device: Annotated[str, options.Device] = "auto",
     memory: Annotated[str, _Memory] = "auto",
     save_every: Annotated[float, _SaveEvery] = 300.0,
+    tensorboard: Annotated[bool, _Tensorboard] = False,
+    plot: Annotated[bool, _Plot] = False,
     format: options.FormatOption = Format.table,
     quiet: options.Quiet = False,
 ) -> None:
@@ -77,7 +80,11 @@ def train(
     It goes on where it was cut off, to the same weights: `nas train DIR`. The weights kept are those of the best epoch
     on the minival.
     """
+    from nas.training_output import Output, is_over
     from nas.trainings import begin, is_training, reopen
+
+    output = Output(tensorboard, plot)
+    output.check()
 
     def say(text: str) -> None:
         if not quiet:
@@ -85,6 +92,13 @@ def train(
 
     if network is not None and is_training(Path(network)):
         folder = Path(network)
+        if (tensorboard or plot) and is_over(folder):  # its pictures need not be there any more
+            with output.kept_up(folder):
+                pass
+            say(f"{folder} is over; what was asked for is written")
+            return
+        output = output.of(folder)
+        output.check()
         with redirect_stdout(sys.stderr):
             training = reopen(folder, device)
         say(f"training {folder}: {len(training.told)} of {training.recipe.epochs} epochs are done")
@@ -117,7 +131,8 @@ def train(
         with redirect_stdout(sys.stderr):
             training = begin(task, folder, device, provenance=provenance)
         say(_opening(training, folder))
-    _conduct(training, folder, save_every=save_every, format=format, say=say)
+    _conduct(training, folder, save_every=save_every, output=output, quiet=quiet)
+    _tell(training, folder, format=format, say=say)
 
 
 def evaluate(
@@ -189,7 +204,10 @@ def _task(
     if model is not None:
         if network is not None:
             raise ValueError(f"a training has one network: name an architecture or --model; got {network} and {model}")
-        return TrainingTask(recipe=recipe, source="", model=model), {}, model.rpartition(":")[2]
+        place, _, function = model.rpartition(":")
+        if place.endswith(".py"):  # a file is found from anywhere
+            model = f"{Path(place).resolve()}:{function}"
+        return TrainingTask(recipe=recipe, source="", model=model), {}, function
     if network is None:
         raise ValueError("name what to train: an architecture, a file, a run's folder, or --model")
     from nas.exports import find_exported
@@ -216,54 +234,69 @@ def _opening(training: Training, folder: Path) -> str:
     )
 
 
-def _conduct(training: Training, folder: Path, *, save_every: float, format: Format, say: Any) -> None:
-    """Train to the end, tell each epoch, and what came of it."""
-    from nas.progress import duration
-    from nas.trainings import WEIGHTS, locked, write_results
+def _conduct(training: Training, folder: Path, *, save_every: float, output: Output, quiet: bool) -> None:
+    """Train to the end, and show how far it is."""
+    from nas.time_left import TimeLeft
+    from nas.training_progress import TrainingProgress
+    from nas.trainings import locked, write_results
 
-    resume = f"nas train {folder}"
-    begun, before = time.monotonic(), training.seen
+    left = TimeLeft(
+        training.recipe, training.pictures_in_all, minival=training.pictures.sizes["minival"], seed=training.seed
+    )
+    before = training.told[-1].accuracy if training.told else None
     try:
         with locked(folder):
             if training.told:
                 write_results(training, folder)
-            for epoch in training.run(save_every_s=save_every):
-                write_results(training, folder)
-                per_picture = (time.monotonic() - begun) / (training.seen - before)
-                left = duration(per_picture * (training.pictures_in_all - training.seen))
-                say(_line(epoch, training.recipe.epochs, left))
+            with TrainingProgress(left, accuracy=before, quiet=quiet) as progress, output.kept_up(folder) as told:
+                for epoch in training.run(
+                    save_every_s=save_every, watch=lambda now, seen: progress.step(now, seen, training.loss)
+                ):
+                    write_results(training, folder)
+                    told(epoch)
+                    progress.ended(epoch, training.seen)
     except KeyboardInterrupt:
-        say(f"stopped; go on with: {resume}")
+        print(f"stopped; go on with: nas train {folder}", file=sys.stderr)
         raise typer.Exit(130) from None
-    except (OSError, FloatingPointError):
-        say(f"what was saved is kept; go on with: {resume}")
+    except OSError:
+        print(f"what was saved is kept; go on with: nas train {folder}", file=sys.stderr)
         raise
-    best = training.best
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}. {_kept(training, folder)}") from error
+
+
+def _kept(training: Training, folder: Path) -> str:
+    """What there is of a training that diverged; gone on with, it would diverge again."""
+    from nas.trainings import CHECKPOINTS, WEIGHTS
+
+    steps = training.checkpoints.steps() if training.checkpoints else []
+    if not steps:
+        return f"No checkpoint came before: begin another training, and remove {folder}"
+    text = f"The last good checkpoint, of step {steps[-1]}, is kept in {folder / CHECKPOINTS}"
+    if not (folder / WEIGHTS).is_file():
+        return f"{text}: begin another training"
+    return f"{text}: begin another training, if you like with --weights {folder / WEIGHTS}, those of the best epoch"
+
+
+def _tell(training: Training, folder: Path, *, format: Format, say: Callable[[str], None]) -> None:
+    """What came of a training that is over."""
+    from nas.progress import duration
+    from nas.trainings import WEIGHTS
+
+    best, unreadable = training.best, training.pictures.unreadable
     assert best is not None
     told: dict[str, Any] = {"folder": str(folder), "accuracy": best[0], "epochs": len(training.told)}
     told["train_s"] = training.told[-1].train_s
+    told["unreadable"] = len(unreadable)
     if format is Format.json:
         print_json(told)
     else:
         print(
             f"accuracy {best[0]:.4f} on the minival, after {duration(told['train_s'])} of training: {folder / WEIGHTS}"
         )
+    if unreadable:
+        some = "; ".join(f"{name} ({fault})" for name, fault in list(unreadable.items())[:5])
+        more = ", ..." if len(unreadable) > 5 else ""
+        say(f"{len(unreadable):,} pictures could not be read, and were left out or replaced by others: {some}{more}")
     if training.pictures.sizes["test"]:
         say(f"on the test split: nas evaluate {folder}")
-
-
-def _line(epoch: Epoch, epochs: int, left: str) -> str:
-    """An epoch in a line."""
-    strength = [
-        f"{name} {value:.3g}"
-        for name, value in (
-            ("randaugment", epoch.randaugment),
-            ("mixup", epoch.mixup),
-            ("cutmix", epoch.cutmix),
-            ("dropout", epoch.dropout),
-        )
-        if value
-    ]
-    parts = [f"stage {epoch.stage + 1}, {epoch.image_size} px", *strength, f"loss {epoch.loss:.4f}"]
-    parts += [f"accuracy {epoch.accuracy:.4f}", f"{epoch.images_per_s:,.0f} pictures/s", f"about {left} left"]
-    return f"epoch {epoch.epoch}/{epochs}: {', '.join(parts)}"
