@@ -81,7 +81,7 @@ def plot_curves(frame: pd.DataFrame, path: Path, *, title: str) -> None:
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
     axes[-1].ticklabel_format(axis="y", scilimits=(-3, 4))
     figure.align_ylabels(axes)
-    figure.suptitle(title, x=0.01, ha="left", fontsize="large", fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize="large", fontweight="bold", parse_math=False)
     partial = path.with_name(f".partial{os.getpid()}-{path.name}")
     try:
         figure.savefig(partial)
