@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -18,6 +18,8 @@ from nas.show import Format, print_json
 
 if TYPE_CHECKING:
     from nas.exports import Exported
+    from nas.training_output import Output
+    from nas.trainings import Watch
     from trainers.epoch import Epoch
     from trainers.recipe import Recipe
     from trainers.training import Training
@@ -64,6 +66,8 @@ _Address = typer.Option(
 )
 _Memory = typer.Option(help="Pictures decoded once (packed) or during the training (streamed). Default: by their size.")
 _Split = typer.Option(help="minival or test.")
+_Tensorboard = typer.Option("--tensorboard", help="Write TensorBoard's event files too, into DIR/tensorboard.")
+_Plot = typer.Option("--plot", help="Draw the curves, stages shaded: DIR/curves.png. Also of a training that is over.")
 
 
 def train(
@@ -92,6 +96,8 @@ def train(
     address: Annotated[str | None, _Address] = None,
     memory: Annotated[str, _Memory] = "auto",
     save_every: Annotated[float, _SaveEvery] = 300.0,
+    tensorboard: Annotated[bool, _Tensorboard] = False,
+    plot: Annotated[bool, _Plot] = False,
     format: options.FormatOption = Format.table,
     quiet: options.Quiet = False,
 ) -> None:
@@ -101,8 +107,12 @@ def train(
     on the minival.
     """
     from nas.training_devices import check_batch, choose_devices
+    from nas.training_output import Output, is_over
     from nas.trainings import begin, epochs_of, is_training, read, reopen
     from trainers.task import TrainingTask
+
+    output = Output(tensorboard, plot)
+    output.check()
 
     def say(text: str) -> None:
         if not quiet:
@@ -110,6 +120,13 @@ def train(
 
     if network is not None and is_training(Path(network)):
         folder = Path(network)
+        if (tensorboard or plot) and is_over(folder):  # its pictures need not be there any more
+            with output.kept_up(folder):
+                pass
+            say(f"{folder} is over; what was asked for is written")
+            return
+        output = output.of(folder)
+        output.check()
         workers = choose_devices(devices, shards=read(folder)["shards"], device=device, address=address)
         with redirect_stdout(sys.stderr):
             training = reopen(folder, "cpu" if workers else device)
@@ -152,13 +169,15 @@ def train(
         say(_opening(training, folder, training.device.type if workers is None else f"on {workers.count} devices"))
     aside: TextIO = sys.stderr
     if workers is None or training.seen == training.pictures_in_all:
-        epochs_told = epochs_of(training, folder, save_every_s=save_every)
+        running: Callable[[Watch], Generator[Epoch]] = partial(epochs_of, training, folder, save_every_s=save_every)
     else:
         from nas.distributed import epochs_on  # loads Ray
 
         aside = StringIO()  # Ray's own words on lost workers, where ours suffice
-        epochs_told = epochs_on(training, folder, workers, device=device, save_every_s=save_every, say=say)
-    _conduct(training, folder, epochs_told, aside, format=format, say=say)
+        running = partial(epochs_on, training, folder, workers, device=device, save_every_s=save_every, say=say)
+    with redirect_stdout(aside):
+        _conduct(training, folder, running, output=output, quiet=quiet)
+    _tell(training, folder, format=format, say=say)
 
 
 def evaluate(
@@ -286,53 +305,69 @@ def _opening(training: Training, folder: Path, where: str) -> str:
 
 
 def _conduct(
-    training: Training, folder: Path, epochs: Generator[Epoch, None, None], aside: TextIO, *, format: Format, say: Any
+    training: Training, folder: Path, running: Callable[[Watch], Generator[Epoch]], *, output: Output, quiet: bool
 ) -> None:
-    """Train to the end, tell each epoch, and what came of it; what else is printed goes aside."""
+    """Train to the end, and show how far it is."""
+    from nas.time_left import TimeLeft
+    from nas.training_progress import TrainingProgress
+    from nas.trainings import catch_up
+
+    left = TimeLeft(
+        training.recipe, training.pictures_in_all, minival=training.pictures.sizes["minival"], seed=training.seed
+    )
+    before = training.told[-1].accuracy if training.told else None
+    try:
+        catch_up(training, folder)
+        with (
+            TrainingProgress(left, accuracy=before, quiet=quiet) as progress,
+            output.kept_up(folder) as told,
+            closing(running(progress.step)) as epochs,  # whatever happens meanwhile, workers are ended
+        ):
+            for epoch in epochs:
+                told(epoch)
+                progress.ended(epoch, training.pictures_in_all // training.recipe.epochs * epoch.epoch)
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: nas train {folder}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except OSError:
+        print(f"what was saved is kept; go on with: nas train {folder}", file=sys.stderr)
+        raise
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}. {_kept(training, folder)}") from error
+
+
+def _kept(training: Training, folder: Path) -> str:
+    """What there is of a training that diverged; gone on with, it would diverge again."""
+    from nas.trainings import CHECKPOINTS, WEIGHTS
+
+    steps = training.checkpoints.steps() if training.checkpoints else []
+    if not steps:
+        return f"No checkpoint came before: begin another training, and remove {folder}"
+    text = f"The last good checkpoint, of step {steps[-1]}, is kept in {folder / CHECKPOINTS}"
+    if not (folder / WEIGHTS).is_file():
+        return f"{text}: begin another training"
+    return f"{text}: begin another training, if you like with --weights {folder / WEIGHTS}, those of the best epoch"
+
+
+def _tell(training: Training, folder: Path, *, format: Format, say: Callable[[str], None]) -> None:
+    """What came of a training that is over."""
     from nas.progress import duration
     from nas.trainings import WEIGHTS
 
-    resume = f"nas train {folder}"
-    begun, before = time.monotonic(), training.seen
-    try:
-        with redirect_stdout(aside), closing(epochs):  # whatever happens while an epoch is told, workers are ended
-            for epoch in epochs:
-                seen = training.pictures_in_all // training.recipe.epochs * epoch.epoch
-                per_picture = (time.monotonic() - begun) / (seen - before)
-                left = duration(per_picture * (training.pictures_in_all - seen))
-                say(_line(epoch, training.recipe.epochs, left))
-    except KeyboardInterrupt:
-        say(f"stopped; go on with: {resume}")
-        raise typer.Exit(130) from None
-    except (OSError, FloatingPointError):
-        say(f"what was saved is kept; go on with: {resume}")
-        raise
-    best = training.best
+    best, unreadable = training.best, training.pictures.unreadable
     assert best is not None
     told: dict[str, Any] = {"folder": str(folder), "accuracy": best[0], "epochs": len(training.told)}
     told["train_s"] = training.told[-1].train_s
+    told["unreadable"] = len(unreadable)
     if format is Format.json:
         print_json(told)
     else:
         print(
             f"accuracy {best[0]:.4f} on the minival, after {duration(told['train_s'])} of training: {folder / WEIGHTS}"
         )
+    if unreadable:
+        some = "; ".join(f"{name} ({fault})" for name, fault in list(unreadable.items())[:5])
+        more = ", ..." if len(unreadable) > 5 else ""
+        say(f"{len(unreadable):,} pictures could not be read, and were left out or replaced by others: {some}{more}")
     if training.pictures.sizes["test"]:
         say(f"on the test split: nas evaluate {folder}")
-
-
-def _line(epoch: Epoch, epochs: int, left: str) -> str:
-    """An epoch in a line."""
-    strength = [
-        f"{name} {value:.3g}"
-        for name, value in (
-            ("randaugment", epoch.randaugment),
-            ("mixup", epoch.mixup),
-            ("cutmix", epoch.cutmix),
-            ("dropout", epoch.dropout),
-        )
-        if value
-    ]
-    parts = [f"stage {epoch.stage + 1}, {epoch.image_size} px", *strength, f"loss {epoch.loss:.4f}"]
-    parts += [f"accuracy {epoch.accuracy:.4f}", f"{epoch.images_per_s:,.0f} pictures/s", f"about {left} left"]
-    return f"epoch {epoch.epoch}/{epochs}: {', '.join(parts)}"

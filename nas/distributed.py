@@ -26,19 +26,31 @@ from ray.train.torch import TorchTrainer, get_device
 
 from nas.evaluation import failure_of
 from nas.search import Workers
-from nas.trainings import FILE, locked, reopen, write_results
+from nas.trainings import FILE, Watch, locked, reopen, write_results
 from trainers.devices import use_one_core
 from trainers.epoch import Epoch
 from trainers.group import Group
+from trainers.progressive import Settings
 from trainers.training import Training
 
 RETRIES = 3
 """How often a training is begun again in workers, at its last checkpoint, before it is given up."""
 
+POST_EVERY_S = 0.5
+"""Seconds between two steps that the command is told of."""
+
 LOCK_WAIT_S = 30.0
 """How long a worker waits for the folder: that of a command killed just now may still be in it."""
 
 _OWN_FOLDER = ".ray"
+
+
+class _Step(NamedTuple):
+    """A step that is about to be taken, as `Watch` is told of it."""
+
+    settings: Settings
+    seen: int
+    loss: float | None
 
 
 class _Task(NamedTuple):
@@ -65,6 +77,7 @@ def epochs_on(
     training: Training,
     folder: Path,
     workers: Workers,
+    watch: Watch,
     *,
     device: str,
     save_every_s: float,
@@ -76,6 +89,7 @@ def epochs_on(
         training: as it is so far, on a CPU; at the end it is as it has become.
         folder: of the training; every machine must see it.
         workers: one a device.
+        watch: is told of some of the steps.
         device: `cpu`, `cuda`, or `auto`: GPUs where the cluster has enough.
         save_every_s: seconds of training between two checkpoints.
         say: is told when a worker was lost.
@@ -96,7 +110,7 @@ def epochs_on(
         task = _Task(str(folder), (folder / FILE).read_text(), str(Path.cwd()), save_every_s, on_gpu, post)
         running = _fit.remote(task, workers.count, workers.cpus, str(scratch))
         try:
-            yield from _epochs(post, running, say)
+            yield from _epochs(post, running, watch, say)
         finally:
             _end(running)
     assert training.checkpoints is not None
@@ -105,7 +119,7 @@ def epochs_on(
     training.restore(last)
 
 
-def _epochs(post: Any, running: Any, say: Callable[[str], None]) -> Iterator[Epoch]:
+def _epochs(post: Any, running: Any, watch: Watch, say: Callable[[str], None]) -> Iterator[Epoch]:
     """What is told of the training until it is over."""
     over = False
     while not over:
@@ -113,6 +127,8 @@ def _epochs(post: Any, running: Any, say: Callable[[str], None]) -> Iterator[Epo
         for event in ray.get(post.take.remote()):
             if isinstance(event, str):
                 say(event)
+            elif isinstance(event, _Step):
+                watch(*event)
             else:
                 yield event
     reason = ray.get(running)
@@ -188,6 +204,7 @@ class _Post:
     def __init__(self, told: int) -> None:
         self._told, self._begun = told, 0
         self._events: list[Epoch | str] = []
+        self._step: _Step | None = None
         self._failure: Exception | None = None
 
     def began(self, step: int) -> None:
@@ -202,11 +219,17 @@ class _Post:
         """Epochs are over; those that were told before are not told again."""
         new = [epoch for epoch in epochs if epoch.epoch > self._told]
         self._told += len(new)
+        self._step = None  # it is behind us
         self._events += new
 
-    def take(self) -> list[Epoch | str]:
+    def passed(self, step: _Step) -> None:
+        """A step was come to."""
+        self._step = step
+
+    def take(self) -> list[Epoch | str | _Step]:
         """What happened since it was asked last."""
-        events, self._events = self._events, []
+        events = [*self._events, *([] if self._step is None else [self._step])]
+        self._events, self._step = [], None
         return events
 
     def fail(self, error: Exception) -> None:
@@ -257,7 +280,15 @@ def _train(task: _Task, group: Group) -> None:
         if training.told:
             write_results(training, folder)
         ray.get(task.post.tell.remote(training.told))
-        for epoch in training.run(save_every_s=task.save_every_s):
+        posted_at = 0.0
+
+        def watch(settings: Settings, seen: int) -> None:
+            nonlocal posted_at
+            if (now := time.monotonic()) - posted_at > POST_EVERY_S:
+                task.post.passed.remote(_Step(settings, seen, training.loss))
+                posted_at = now
+
+        for epoch in training.run(save_every_s=task.save_every_s, watch=watch):
             write_results(training, folder)
             ray.get(task.post.tell.remote([epoch]))
 

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import platform
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from trainers.epoch import Epoch
     from trainers.group import Group
     from trainers.normalisation import Normalisation
+    from trainers.progressive import Settings
     from trainers.task import TrainingTask
     from trainers.training import Training
 
 # Modules that load torch or pyarrow are imported inside the functions, so that --help is quick.
+
+Watch = Callable[["Settings", int, float | None], None]
+"""Is told of a step: what it has, how many pictures were seen before it, the loss of the epoch so far."""
 
 SCHEMA_VERSION = 1
 FILE, CHECKPOINTS, METRICS, WEIGHTS = "training.json", "checkpoints", "metrics.parquet", "model.safetensors"
@@ -153,17 +157,30 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def epochs_of(training: Training, folder: Path, *, save_every_s: float) -> Generator[Epoch, None, None]:
+def catch_up(training: Training, folder: Path) -> None:
+    """Bring a folder's results up to its checkpoint: a kill may have come between the two.
+
+    Raises:
+        BlockingIOError: another process trains in the folder.
+        OSError: the disk would not take them.
+    """
+    if training.told:
+        with locked(folder):
+            write_results(training, folder)
+
+
+def epochs_of(training: Training, folder: Path, watch: Watch, *, save_every_s: float) -> Generator[Epoch, None, None]:
     """Train to the end in this process; gives each epoch as it is over, when the folder has its results.
+
+    Args:
+        watch: is told of each step before it is taken.
 
     Raises:
         BlockingIOError: another process trains in the folder.
         FloatingPointError, OSError: as of `Training.run`.
     """
     with locked(folder):
-        if training.told:
-            write_results(training, folder)
-        for epoch in training.run(save_every_s=save_every_s):
+        for epoch in training.run(save_every_s=save_every_s, watch=lambda now, seen: watch(now, seen, training.loss)):
             write_results(training, folder)
             yield epoch
 

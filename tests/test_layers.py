@@ -38,6 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "PIL": ("trainers.sources", "trainers.decode"),
     "mlxtend": ("trainers.data", "trainers.sources"),
     "matplotlib": ("results.report", "results.plots"),
+    "tensorboardX": ("results.tensorboard",),
     "safetensors": ("trainers",),
     "onnx": ("trainers.export",),
     "onnxruntime": ("trainers.export",),

@@ -28,7 +28,8 @@ from trainers.normalisation import Normalisation, normalisation_of
 from trainers.pictures import Packed
 from trainers.progressive import Progression, Settings
 from trainers.recipe import Recipe
-from trainers.training import Training, regularise
+from trainers.regularise import regularise
+from trainers.training import Training
 
 CPU = torch.device("cpu")
 SIZE, CLASSES = 16, 4
