@@ -65,7 +65,7 @@ class Net(nn.Sequential):
         if self.steps == 12 and Path("full").exists() and rank == 0:
             trainers.checkpoint.write_tensors = full
         if Path("slow").exists():
-            time.sleep(0.2)
+            time.sleep(1)
         return super().forward(x) * (float("nan") if self.steps == 12 and Path("nan").exists() else 1)
 
 

@@ -543,7 +543,7 @@ def test_a_ray_that_does_not_start_is_a_clear_error(monkeypatch: pytest.MonkeyPa
     def broken(**_: object) -> None:
         raise RuntimeError("Failed to start GCS.\nsee the logs")
 
-    from nas import tune as driver
+    from nas import ray_cluster as driver
 
     monkeypatch.setattr(driver.ray, "init", broken)
     monkeypatch.setattr(driver.ray, "shutdown", lambda: None)
