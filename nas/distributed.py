@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ RETRIES = 3
 
 LOCK_WAIT_S = 30.0
 """How long a worker waits for the folder: that of a command killed just now may still be in it."""
+
+COMMAND_SILENT_S = 20.0
+"""How long the command may ask nothing before workers take it for killed, and end; Ray may keep them much longer."""
 
 _OWN_FOLDER = ".ray"
 
@@ -189,6 +193,11 @@ class _Post:
         self._told, self._begun = told, 0
         self._events: list[Epoch | str] = []
         self._failure: Exception | None = None
+        self._taken_at = time.monotonic()
+
+    def attended(self) -> bool:
+        """Whether the command is still there to be told."""
+        return time.monotonic() - self._taken_at < COMMAND_SILENT_S
 
     def began(self, step: int) -> None:
         """A training began or went on at a step."""
@@ -206,7 +215,7 @@ class _Post:
 
     def take(self) -> list[Epoch | str]:
         """What happened since it was asked last."""
-        events, self._events = self._events, []
+        events, self._events, self._taken_at = self._events, [], time.monotonic()
         return events
 
     def fail(self, error: Exception) -> None:
@@ -221,8 +230,9 @@ class _Post:
 def _work(config: dict[str, Any]) -> None:
     """What each worker does. Only what another attempt may mend is an error to Ray Train, which makes one."""
     task: _Task = config["task"]
-    if ray.get(task.post.failure.remote()) is not None:
+    if ray.get(task.post.failure.remote()) is not None or not ray.get(task.post.attended.remote()):
         return  # of an attempt before this one: there is nothing to try again
+    threading.Thread(target=_end_with_command, args=(task.post,), daemon=True).start()
     context = ray.train.get_context()
     try:
         _train(task, Group(context.get_world_rank(), context.get_world_size()))
@@ -234,6 +244,18 @@ def _work(config: dict[str, Any]) -> None:
             raise  # the others are gone, or a GPU is
         ray.get(task.post.fail.remote(_plain(error)))
         raise  # the others wait for this one
+
+
+def _end_with_command(post: Any) -> None:
+    """End this process when the command has gone: nobody would know of it, and it would keep the folder."""
+    attended = True
+    while attended:
+        time.sleep(2)
+        try:
+            attended = ray.get(post.attended.remote(), timeout=COMMAND_SILENT_S)
+        except ray.exceptions.RayError:  # Ray has gone with it
+            attended = False
+    os._exit(1)
 
 
 def _train(task: _Task, group: Group) -> None:
