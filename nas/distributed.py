@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ POST_EVERY_S = 0.5
 
 LOCK_WAIT_S = 30.0
 """How long a worker waits for the folder: that of a command killed just now may still be in it."""
+
+COMMAND_SILENT_S = 20.0
+"""How long the command may ask nothing before workers take it for killed, and end; Ray may keep them much longer."""
 
 _OWN_FOLDER = ".ray"
 
@@ -206,6 +210,11 @@ class _Post:
         self._events: list[Epoch | str] = []
         self._step: _Step | None = None
         self._failure: Exception | None = None
+        self._taken_at = time.monotonic()
+
+    def attended(self) -> bool:
+        """Whether the command is still there to be told."""
+        return time.monotonic() - self._taken_at < COMMAND_SILENT_S
 
     def began(self, step: int) -> None:
         """A training began or went on at a step."""
@@ -229,7 +238,7 @@ class _Post:
     def take(self) -> list[Epoch | str | _Step]:
         """What happened since it was asked last."""
         events = [*self._events, *([] if self._step is None else [self._step])]
-        self._events, self._step = [], None
+        self._events, self._step, self._taken_at = [], None, time.monotonic()
         return events
 
     def fail(self, error: Exception) -> None:
@@ -244,8 +253,9 @@ class _Post:
 def _work(config: dict[str, Any]) -> None:
     """What each worker does. Only what another attempt may mend is an error to Ray Train, which makes one."""
     task: _Task = config["task"]
-    if ray.get(task.post.failure.remote()) is not None:
+    if ray.get(task.post.failure.remote()) is not None or not ray.get(task.post.attended.remote()):
         return  # of an attempt before this one: there is nothing to try again
+    threading.Thread(target=_end_with_command, args=(task.post,), daemon=True).start()
     context = ray.train.get_context()
     try:
         _train(task, Group(context.get_world_rank(), context.get_world_size()))
@@ -257,6 +267,18 @@ def _work(config: dict[str, Any]) -> None:
             raise  # the others are gone, or a GPU is
         ray.get(task.post.fail.remote(_plain(error)))
         raise  # the others wait for this one
+
+
+def _end_with_command(post: Any) -> None:
+    """End this process when the command has gone: nobody would know of it, and it would keep the folder."""
+    attended = True
+    while attended:
+        time.sleep(2)
+        try:
+            attended = ray.get(post.attended.remote(), timeout=COMMAND_SILENT_S)
+        except ray.exceptions.RayError:  # Ray has gone with it
+            attended = False
+    os._exit(1)
 
 
 def _train(task: _Task, group: Group) -> None:
