@@ -108,7 +108,7 @@ def train(
     """
     from nas.training_devices import check_batch, choose_devices
     from nas.training_output import Output, is_over
-    from nas.trainings import begin, epochs_of, is_training, read, reopen
+    from nas.trainings import begin, epochs_here, is_training, read, reopen
     from trainers.task import TrainingTask
 
     output = Output(tensorboard, plot)
@@ -169,7 +169,7 @@ def train(
         say(_opening(training, folder, training.device.type if workers is None else f"on {workers.count} devices"))
     aside: TextIO = sys.stderr
     if workers is None or training.seen == training.pictures_in_all:
-        running: Callable[[Watch], Generator[Epoch]] = partial(epochs_of, training, folder, save_every_s=save_every)
+        running: Callable[[Watch], Generator[Epoch]] = partial(epochs_here, training, folder, save_every_s=save_every)
     else:
         from nas.distributed import epochs_on  # loads Ray
 

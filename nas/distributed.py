@@ -282,7 +282,7 @@ def _end_with_command(post: Any) -> None:
 
 
 def _train(task: _Task, group: Group) -> None:
-    """Train to the end, as `trainings.epochs_of` does, together."""
+    """Train to the end, as `trainings.epochs_here` does, together."""
     folder, device = Path(task.folder), str(get_device()) if task.on_gpu else "cpu"
     with contextlib.suppress(OSError):  # on another machine it may not be there, nor needed
         os.chdir(task.place)

@@ -169,7 +169,7 @@ def catch_up(training: Training, folder: Path) -> None:
             write_results(training, folder)
 
 
-def epochs_of(training: Training, folder: Path, watch: Watch, *, save_every_s: float) -> Generator[Epoch, None, None]:
+def epochs_here(training: Training, folder: Path, watch: Watch, *, save_every_s: float) -> Generator[Epoch, None, None]:
     """Train to the end in this process; gives each epoch as it is over, when the folder has its results.
 
     Args:
