@@ -174,7 +174,7 @@ def _ray_kept(workers: Workers) -> Iterator[None]:
     """Ray, where it is needed, started once for all runs."""
     with ExitStack() as stack:
         if on_tune(workers, None):
-            from nas.tune import ray_started  # loads Ray
+            from nas.ray_cluster import ray_started  # loads Ray
 
             stack.enter_context(ray_started(workers))
         yield

@@ -287,7 +287,7 @@ def main() -> None:
     """The `nas` command. Bad input is one clear line and exit code 1; a traceback would be a defect."""
     try:
         app(prog_name="nas")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:  # the last: a training that diverged
         text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
         typer.echo(f"error: {text}", err=True)
         sys.exit(1)

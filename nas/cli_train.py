@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, redirect_stdout
 from dataclasses import replace
+from functools import partial
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -17,6 +18,8 @@ from nas.show import Format, print_json
 
 if TYPE_CHECKING:
     from nas.exports import Exported
+    from nas.training_output import Output
+    from nas.trainings import Watch
     from trainers.epoch import Epoch
     from trainers.recipe import Recipe
     from trainers.training import Training
@@ -52,8 +55,19 @@ _ImageSize = typer.Option(
     min=1, help="Side of the largest training pictures. Default: the recipe's; small-cpu takes a run's."
 )
 _SaveEvery = typer.Option(min=0.0, help="Seconds between two checkpoints within an epoch.")
+_Devices = typer.Option(
+    min=1,
+    help="GPUs, or cores, that train together, each on its part of every batch. Default: 1, or as many as a training "
+    "began with; it goes on on a divisor of those, with the same numbers.",
+)
+_Address = typer.Option(
+    envvar="RAY_ADDRESS",
+    help="Address of a Ray cluster; needs --devices. All its machines must see the training's folder and the data.",
+)
 _Memory = typer.Option(help="Pictures decoded once (packed) or during the training (streamed). Default: by their size.")
 _Split = typer.Option(help="minival or test.")
+_Tensorboard = typer.Option("--tensorboard", help="Write TensorBoard's event files too, into DIR/tensorboard.")
+_Plot = typer.Option("--plot", help="Draw the curves, stages shaded: DIR/curves.png. Also of a training that is over.")
 
 
 def train(
@@ -78,8 +92,12 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, order and variation.")] = 0,
     split_seed: Annotated[int | None, options.SplitSeed] = None,
     device: Annotated[str, options.Device] = "auto",
+    devices: Annotated[int | None, _Devices] = None,
+    address: Annotated[str | None, _Address] = None,
     memory: Annotated[str, _Memory] = "auto",
     save_every: Annotated[float, _SaveEvery] = 300.0,
+    tensorboard: Annotated[bool, _Tensorboard] = False,
+    plot: Annotated[bool, _Plot] = False,
     format: options.FormatOption = Format.table,
     quiet: options.Quiet = False,
 ) -> None:
@@ -88,8 +106,13 @@ def train(
     It goes on where it was cut off, to the same weights: `nas train DIR`. The weights kept are those of the best epoch
     on the minival.
     """
-    from nas.trainings import begin, is_training, reopen
+    from nas.training_devices import check_batch, choose_devices
+    from nas.training_output import Output, is_over
+    from nas.trainings import begin, epochs_here, is_training, read, reopen
     from trainers.task import TrainingTask
+
+    output = Output(tensorboard, plot)
+    output.check()
 
     def say(text: str) -> None:
         if not quiet:
@@ -97,8 +120,16 @@ def train(
 
     if network is not None and is_training(Path(network)):
         folder = Path(network)
+        if (tensorboard or plot) and is_over(folder):  # its pictures need not be there any more
+            with output.kept_up(folder):
+                pass
+            say(f"{folder} is over; what was asked for is written")
+            return
+        output = output.of(folder)
+        output.check()
+        workers = choose_devices(devices, shards=read(folder)["shards"], device=device, address=address)
         with redirect_stdout(sys.stderr):
-            training = reopen(folder, device)
+            training = reopen(folder, "cpu" if workers else device)
         say(f"training {folder}: {len(training.told)} of {training.recipe.epochs} epochs are done")
     else:
         found = _found(network, trial, model)
@@ -116,6 +147,8 @@ def train(
                 "augmentation": augment,
             },
         )
+        workers = choose_devices(devices, shards=None, device=device, address=address)
+        check_batch(chosen, devices or 1)
         provenance = {} if found is None else found.search
         searched = provenance.get("search", {})
         task = TrainingTask(
@@ -126,14 +159,25 @@ def train(
             minival=searched.get("minival") if minival is None and data is None else minival,
             split_seed=searched.get("split_seed", 0) if split_seed is None else split_seed,
             seed=seed,
+            shards=devices or 1,
             weights=None if weights is None else str(weights.resolve()),
             memory=memory,
         )
         folder = out or Path("trainings") / (str(model).rpartition(":")[2] if found is None else found.network.name)
         with redirect_stdout(sys.stderr):
-            training = begin(task, folder, device, provenance=provenance)
-        say(_opening(training, folder))
-    _conduct(training, folder, save_every=save_every, format=format, say=say)
+            training = begin(task, folder, "cpu" if workers else device, provenance=provenance)
+        say(_opening(training, folder, training.device.type if workers is None else f"on {workers.count} devices"))
+    aside: TextIO = sys.stderr
+    if workers is None or training.seen == training.pictures_in_all:
+        running: Callable[[Watch], Generator[Epoch]] = partial(epochs_here, training, folder, save_every_s=save_every)
+    else:
+        from nas.distributed import epochs_on  # loads Ray
+
+        aside = StringIO()  # Ray's own words on lost workers, where ours suffice
+        running = partial(epochs_on, training, folder, workers, device=device, save_every_s=save_every, say=say)
+    with redirect_stdout(aside):
+        _conduct(training, folder, running, output=output, quiet=quiet)
+    _tell(training, folder, format=format, say=say)
 
 
 def evaluate(
@@ -247,67 +291,83 @@ def _chosen(name: str, found: Exported | None, data: str | None, changes: Mappin
     return replace(recipe, **given)
 
 
-def _opening(training: Training, folder: Path) -> str:
+def _opening(training: Training, folder: Path, where: str) -> str:
     sizes, recipe = training.pictures.sizes, training.recipe
     from trainers.progressive import sizes_of
 
     pixels = ", ".join(map(str, sizes_of(recipe)))
     return (
         f"training {folder}: {recipe.epochs} epochs of {sizes['train']:,} pictures in batches of {recipe.batch_size}, "
-        f"{training.device.type}\n"
+        f"{where}\n"
         f"minival {sizes['minival']:,}, which the best epoch is chosen on; test {sizes['test']:,}\n"
         f"{recipe.progression}: pictures at {pixels} px, evaluated at {recipe.eval_size or recipe.image_size}"
     )
 
 
-def _conduct(training: Training, folder: Path, *, save_every: float, format: Format, say: Any) -> None:
-    """Train to the end, tell each epoch, and what came of it."""
-    from nas.progress import duration
-    from nas.trainings import WEIGHTS, locked, write_results
+def _conduct(
+    training: Training, folder: Path, running: Callable[[Watch], Generator[Epoch]], *, output: Output, quiet: bool
+) -> None:
+    """Train to the end, and show how far it is."""
+    from nas.time_left import TimeLeft
+    from nas.training_progress import TrainingProgress
+    from nas.trainings import catch_up
 
-    resume = f"nas train {folder}"
-    begun, before = time.monotonic(), training.seen
+    left = TimeLeft(
+        training.recipe, training.pictures_in_all, minival=training.pictures.sizes["minival"], seed=training.seed
+    )
+    before = training.told[-1].accuracy if training.told else None
     try:
-        with locked(folder):
-            if training.told:
-                write_results(training, folder)
-            for epoch in training.run(save_every_s=save_every):
-                write_results(training, folder)
-                per_picture = (time.monotonic() - begun) / (training.seen - before)
-                left = duration(per_picture * (training.pictures_in_all - training.seen))
-                say(_line(epoch, training.recipe.epochs, left))
+        catch_up(training, folder)
+        with (
+            TrainingProgress(left, accuracy=before, quiet=quiet) as progress,
+            output.kept_up(folder) as told,
+            closing(running(progress.step)) as epochs,  # whatever happens meanwhile, workers are ended
+        ):
+            for epoch in epochs:
+                told(epoch)
+                progress.ended(epoch, training.pictures_in_all // training.recipe.epochs * epoch.epoch)
     except KeyboardInterrupt:
-        say(f"stopped; go on with: {resume}")
+        print(f"stopped; go on with: nas train {folder}", file=sys.stderr)
         raise typer.Exit(130) from None
-    except (OSError, FloatingPointError):
-        say(f"what was saved is kept; go on with: {resume}")
+    except OSError:
+        print(f"what was saved is kept; go on with: nas train {folder}", file=sys.stderr)
         raise
-    best = training.best
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}. {_kept(training, folder)}") from error
+
+
+def _kept(training: Training, folder: Path) -> str:
+    """What there is of a training that diverged; gone on with, it would diverge again."""
+    from nas.trainings import CHECKPOINTS, WEIGHTS
+
+    steps = training.checkpoints.steps() if training.checkpoints else []
+    if not steps:
+        return f"No checkpoint came before: begin another training, and remove {folder}"
+    text = f"The last good checkpoint, of step {steps[-1]}, is kept in {folder / CHECKPOINTS}"
+    if not (folder / WEIGHTS).is_file():
+        return f"{text}: begin another training"
+    return f"{text}: begin another training, if you like with --weights {folder / WEIGHTS}, those of the best epoch"
+
+
+def _tell(training: Training, folder: Path, *, format: Format, say: Callable[[str], None]) -> None:
+    """What came of a training that is over."""
+    from nas.progress import duration
+    from nas.trainings import WEIGHTS
+
+    best, unreadable = training.best, training.pictures.unreadable
     assert best is not None
     told: dict[str, Any] = {"folder": str(folder), "accuracy": best[0], "epochs": len(training.told)}
     told["train_s"] = training.told[-1].train_s
+    told["unreadable"] = len(unreadable)
     if format is Format.json:
         print_json(told)
     else:
         print(
             f"accuracy {best[0]:.4f} on the minival, after {duration(told['train_s'])} of training: {folder / WEIGHTS}"
         )
+    if unreadable:
+        some = "; ".join(f"{name} ({fault})" for name, fault in list(unreadable.items())[:5])
+        more = ", ..." if len(unreadable) > 5 else ""
+        say(f"{len(unreadable):,} pictures could not be read, and were left out or replaced by others: {some}{more}")
     if training.pictures.sizes["test"]:
         say(f"on the test split: nas evaluate {folder}")
-
-
-def _line(epoch: Epoch, epochs: int, left: str) -> str:
-    """An epoch in a line."""
-    strength = [
-        f"{name} {value:.3g}"
-        for name, value in (
-            ("randaugment", epoch.randaugment),
-            ("mixup", epoch.mixup),
-            ("cutmix", epoch.cutmix),
-            ("dropout", epoch.dropout),
-        )
-        if value
-    ]
-    parts = [f"stage {epoch.stage + 1}, {epoch.image_size} px", *strength, f"loss {epoch.loss:.4f}"]
-    parts += [f"accuracy {epoch.accuracy:.4f}", f"{epoch.images_per_s:,.0f} pictures/s", f"about {left} left"]
-    return f"epoch {epoch.epoch}/{epochs}: {', '.join(parts)}"

@@ -22,3 +22,5 @@ SETTINGS = {
 # which a client sends only if this says so before Ray is imported.
 if "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().exists():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # the first releases that have it leave it off

@@ -133,7 +133,7 @@ def choose_workers(
     if address is not None:
         if count is None:
             raise ValueError("workers must be given with the address of a cluster, such as --workers 8")
-        _check_reachable(address)
+        check_reachable(address)
         return Workers(count, 1.0, gpus_per_trial or 0.0, address)
     share = gpus_per_trial
     if share is None:
@@ -154,8 +154,12 @@ def choose_workers(
     return Workers(count, min(1.0, cores / count), share)
 
 
-def _check_reachable(address: str) -> None:
-    """Ask at the address itself, since Ray tries for minutes before it says that nothing is there."""
+def check_reachable(address: str) -> None:
+    """Ask at the address itself, since Ray tries for minutes before it says that nothing is there.
+
+    Raises:
+        ValueError: nothing answers.
+    """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:  # such as "auto", which Ray looks up
         return

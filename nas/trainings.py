@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -21,11 +21,17 @@ import nas
 from results.store import check_free
 
 if TYPE_CHECKING:
+    from trainers.epoch import Epoch
+    from trainers.group import Group
     from trainers.normalisation import Normalisation
+    from trainers.progressive import Settings
     from trainers.task import TrainingTask
     from trainers.training import Training
 
 # Modules that load torch or pyarrow are imported inside the functions, so that --help is quick.
+
+Watch = Callable[["Settings", int, float | None], None]
+"""Is told of a step: what it has, how many pictures were seen before it, the loss of the epoch so far."""
 
 SCHEMA_VERSION = 1
 FILE, CHECKPOINTS, METRICS, WEIGHTS = "training.json", "checkpoints", "metrics.parquet", "model.safetensors"
@@ -105,18 +111,23 @@ def task_of(content: Mapping[str, Any]) -> tuple[TrainingTask, Normalisation]:
     return task, Normalisation(tuple(kept["mean"]), tuple(kept["std"]))
 
 
-def reopen(folder: Path, device: str) -> Training:
+def reopen(folder: Path, device: str, *, group: Group | None = None) -> Training:
     """A training to go on with, at its last checkpoint.
+
+    Args:
+        group: of the processes that train it together, of which this is one.
 
     Raises:
         ValueError: the pictures have changed since, or a file of it cannot be read.
         OSError: pictures or files cannot be had.
     """
     from trainers.checkpoint import Checkpoints
+    from trainers.group import ALONE
 
     content = read(folder)
     task, normalisation = task_of(content)
-    training = task.training(device, checkpoints=Checkpoints(folder / CHECKPOINTS), normalisation=normalisation)
+    checkpoints = Checkpoints(folder / CHECKPOINTS)
+    training = task.training(device, checkpoints=checkpoints, normalisation=normalisation, group=group or ALONE)
     pictures = training.pictures
     for name, here in (("fingerprint", pictures.fingerprint), ("form", pictures.form), ("pictures", pictures.sizes)):
         if content[name] != here:
@@ -144,6 +155,34 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def catch_up(training: Training, folder: Path) -> None:
+    """Bring a folder's results up to its checkpoint: a kill may have come between the two.
+
+    Raises:
+        BlockingIOError: another process trains in the folder.
+        OSError: the disk would not take them.
+    """
+    if training.told:
+        with locked(folder):
+            write_results(training, folder)
+
+
+def epochs_here(training: Training, folder: Path, watch: Watch, *, save_every_s: float) -> Generator[Epoch, None, None]:
+    """Train to the end in this process; gives each epoch as it is over, when the folder has its results.
+
+    Args:
+        watch: is told of each step before it is taken.
+
+    Raises:
+        BlockingIOError: another process trains in the folder.
+        FloatingPointError, OSError: as of `Training.run`.
+    """
+    with locked(folder):
+        for epoch in training.run(save_every_s=save_every_s, watch=lambda now, seen: watch(now, seen, training.loss)):
+            write_results(training, folder)
+            yield epoch
 
 
 def write_results(training: Training, folder: Path) -> None:

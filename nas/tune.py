@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import math
-import os
 import shutil
 import sys
 import tempfile
@@ -24,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nas.ray_settings import SETTINGS
+from nas.ray_cluster import ray_started
 
 # isort: split
 import ray
@@ -227,41 +225,6 @@ def _unloadable(reason: str) -> Evaluate:
         raise ValueError(f"the evaluator cannot be loaded in a worker: {reason.splitlines()[0]}")
 
     return evaluate
-
-
-@contextmanager
-def ray_started(workers: Workers) -> Iterator[None]:
-    """Ray, started or joined; ended afterwards where it was started here."""
-    os.environ.update({k: v for k, v in SETTINGS.items() if k not in os.environ})
-    address = workers.address or os.environ.get("RAY_ADDRESS")
-    started = not ray.is_initialized()
-    if started:
-        _start_ray(workers, address)
-    try:
-        has = ray.cluster_resources()
-        for name, wanted in (("GPU", workers.gpus), ("CPU", workers.cpus)):
-            if wanted * workers.count > has.get(name, 0.0) + 1e-9:
-                raise ValueError(
-                    f"{workers.count} workers of {wanted:g} {name} each need {wanted * workers.count:g}; the cluster "
-                    f"has {has.get(name, 0.0):g}: ask for fewer workers or a smaller share"
-                )
-        yield
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def _start_ray(workers: Workers, address: str | None) -> None:
-    sizes: dict[str, Any] = {} if address else {"num_cpus": math.ceil(workers.count * workers.cpus - 1e-9)}
-    try:
-        ray.init(address=address, include_dashboard=False, logging_level="ERROR", log_to_driver=False, **sizes)
-    except Exception as error:  # Ray raises many kinds here
-        ray.shutdown()
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConnectionError(
-            f"Ray could not be {'joined' if address else 'started'}: {said[0]} ... {said[-1]}: "
-            f"see to it (RAY_AUTH_MODE, TMPDIR, memory), or search with --workers 1, which needs no Ray"
-        ) from error
 
 
 def _share_module(evaluate: Evaluate) -> None:

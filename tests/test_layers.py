@@ -30,7 +30,7 @@ MODULES = {
 }
 HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone may import a heavy library
     "torch": ("trainers", "nas.controllers.ppo"),
-    "ray": ("nas.tune", "nas.early_stopping", "trainers.distributed"),
+    "ray": ("nas.tune", "nas.early_stopping", "nas.distributed", "nas.ray_cluster"),
     "optuna": ("nas.controllers.optuna_sampler", "nas.optuna_mirror", "nas.optuna_storage"),
     "sklearn": ("trainers.surrogate",),
     "pyarrow": ("results", "trainers.parquet_files", "trainers.row_groups", "trainers.tabular"),
@@ -38,6 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "PIL": ("trainers.sources", "trainers.decode"),
     "mlxtend": ("trainers.data", "trainers.sources"),
     "matplotlib": ("results.report", "results.plots"),
+    "tensorboardX": ("results.tensorboard",),
     "safetensors": ("trainers",),
     "onnx": ("trainers.export",),
     "onnxruntime": ("trainers.export",),

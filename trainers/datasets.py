@@ -123,7 +123,7 @@ def _classes(
 ) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
     """Class names, and the class of each training and test picture: by name where both sources have names."""
     values, firsts = np.unique(train.labels, return_index=True)
-    if len(values) < 2:
+    if len(values if train.lists is None else np.unique(train.lists.classes)) < 2:
         raise ValueError(
             f"training pictures must be of at least two classes; those of {train.origin} are all of one: add another"
         )

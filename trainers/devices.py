@@ -15,18 +15,25 @@ def count_gpus() -> int:
 
 
 def torch_device(name: str) -> torch.device:
-    """The device that `cpu`, `cuda`, or `auto` (a GPU where there is one) stands for.
+    """The device that `cpu`, `cuda`, `cuda:1` (of several), or `auto` (a GPU where there is one) stands for.
 
     Raises:
         ValueError: the name is another, or there is no such device here.
     """
-    if name not in ("auto", "cpu", "cuda"):
+    kind, colon, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
         raise ValueError(f"device must be auto, cpu or cuda; got {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device must be there: torch finds no CUDA device here; choose cpu or auto")
+    if kind == "cuda" and int(number or 0) >= count_gpus():
+        found = f"no CUDA device {name}" if number else "no CUDA device"
+        raise ValueError(f"device must be there: torch finds {found} here; choose cpu or auto")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def use_one_core() -> None:
+    """Have torch compute on one thread in this process, which shares the machine with others of its kind."""
+    torch.set_num_threads(1)
 
 
 def device_name(device: torch.device) -> str:

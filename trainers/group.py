@@ -44,6 +44,15 @@ class Group(NamedTuple):
         """Whether it holds for one of them: what several decide by the clock must be decided together."""
         return flag if self.size == 1 else bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
 
+    def wait(self, device_name: str) -> None:
+        """Until all have come here."""
+        self.anyone(False, torch.device(device_name))
+
+    def agrees(self, number: int, device: torch.device) -> bool:
+        """Whether everybody has the same number; all wait here for each other."""
+        own = torch.tensor(float(number), dtype=torch.float64, device=device)
+        return not self.anyone(bool(self.mean(own) != own), device)
+
 
 ALONE = Group()
 

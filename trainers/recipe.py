@@ -70,7 +70,8 @@ class Recipe:
             memory; batch norm sees each on its own.
         min_crop_area: least share of a picture's area in the random crop that is resized to the training size;
             1 is the whole picture.
-        multi_label: whether a picture may have several labels; its target has equal shares of them, 1 in all.
+        multi_label: whether the training is meant for pictures with several labels. Pictures that come with lists of
+            them have targets with equal shares, 1 in all, in any recipe.
         smaller_sizes_larger_batches: whether a step has two, three, ... batches where pictures are so small that
             these have no more pixels than one at the largest size; the learning rate grows in proportion.
 

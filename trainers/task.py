@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,8 +17,9 @@ from trainers.devices import torch_device
 from trainers.group import ALONE, Group
 from trainers.network import build_network
 from trainers.normalisation import Normalisation, normalisation_of
+from trainers.own_model import check_model, own_model
 from trainers.pictures import Pictures, open_pictures
-from trainers.progressive import check_sizes
+from trainers.progressive import check_sizes, sizes_of
 from trainers.recipe import Recipe
 from trainers.training import Training
 from trainers.weights import load_weights
@@ -151,6 +150,10 @@ class TrainingTask:
         pictures = self.pictures(device)
         recipe = self.recipe.for_pictures(pictures.sizes["train"])
         network = self.network(len(pictures.class_names), pictures.in_channels)
+        if self.model is not None:
+            sizes = sorted({*sizes_of(recipe), recipe.eval_size or recipe.image_size or 1})
+            channels, classes = pictures.in_channels, len(pictures.class_names)
+            check_model(network, self.model, sizes=sizes, in_channels=channels, num_classes=classes)
         last = None if checkpoints is None else checkpoints.load()
         if self.weights is not None:  # where there is a checkpoint, for the padding and epsilon that they ask for
             loaded = load_weights(network, Path(self.weights))
@@ -171,33 +174,3 @@ class TrainingTask:
         if last is not None:
             training.restore(last)
         return training
-
-
-def own_model(name: str, num_classes: int) -> nn.Module:
-    """The network that a user's function makes.
-
-    Args:
-        name: `module:function`, or `path/to/file.py:function`; it is called with `num_classes`.
-
-    Raises:
-        ValueError: there is no such function, or it makes no network.
-    """
-    place, colon, function_name = name.rpartition(":")
-    if not colon or not place:
-        raise ValueError(f"a model must be module:function or path/to/file.py:function; got {name!r}")
-    try:
-        if place.endswith(".py"):
-            spec = importlib.util.spec_from_file_location("nas_model", place)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(place)
-        function = getattr(module, function_name)
-    except (ImportError, OSError, AttributeError) as error:
-        raise ValueError(f"the model {name} must be a function that can be imported: {error}") from error
-    network = function(num_classes=num_classes)
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"the model {name} must make a torch.nn.Module; got {type(network).__name__}")
-    return network

@@ -18,10 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from trainers.augment import augmented, mixed
-from trainers.blocks import StochasticDepth
 from trainers.checkpoint import Checkpoint, Checkpoints, optimizer_tensors, restore, restore_optimizer
 from trainers.crops import crop_boxes
 from trainers.ema import Ema
@@ -31,11 +28,16 @@ from trainers.normalisation import Normalisation
 from trainers.pictures import Pictures
 from trainers.progressive import Settings, settings_at
 from trainers.recipe import Recipe
+from trainers.regularise import regularise
+from trainers.sharded import joined, shard
 from trainers.top1 import top1
 from trainers.train import TrainingStep
+from trainers.variation import varied
 
 LOOK_EVERY = 50
 """Steps after which the loss is looked at, which makes the host wait for the device."""
+
+_REMEDY = "try a lower learning rate (--learning-rate), a longer warm-up, or a weaker augmentation"
 
 
 @dataclass(slots=True)
@@ -60,8 +62,9 @@ class Training:
         seed: of order, crops, variation, dropout.
         device: where the network is.
         group: of the processes that train it together; each has a part of every batch.
-        shards: parts of a batch that are varied on their own, each by its own chance: as many as there are devices,
-            or, for the numbers of that many devices, more. It divides the batch, and the group's size divides it.
+        shards: parts of a batch that are varied on their own, each by its own chance (crops apart, which are a
+            picture's): as many as there are devices, or, for the numbers of that many devices, more. It divides the
+            batch, and the group's size divides it.
         checkpoints: where to save; None for nowhere.
 
     Attributes:
@@ -70,6 +73,7 @@ class Training:
         pictures_in_all: that the training is given.
         best: the highest accuracy on the minival, and the step it was reached at.
         told: the epochs that are over; checkpoints hold them.
+        loss: mean of the epoch that runs, when it was looked at last; None before.
 
     Raises:
         ValueError: the batch exceeds the pictures, or cannot be shared out.
@@ -107,10 +111,14 @@ class Training:
         self._model = group.wrapped(network)
         self._step = TrainingStep(self._model, recipe, device)
         self._chance = torch.Generator(device)
+        self._drops = [torch.Generator(device) for _ in range(shards // group.size)]
+        if shards > 1:
+            shard(network, self._drops)
         self._loss = torch.zeros((), device=device)
         self._sums = _Sums()
         self.step, self.seen, self.told = 0, 0, list[Epoch]()
         self.best: tuple[float, int] | None = None
+        self.loss: float | None = None
 
     # Running --------------------------------------------------------------------------------------------------------
 
@@ -124,7 +132,7 @@ class Training:
             watch: is told, before each step, what it has and how many pictures were seen.
 
         Raises:
-            FloatingPointError: the loss is not finite (says what to try); the last checkpoint is of before.
+            FloatingPointError: the loss or a weight is not finite (says what to try); the last checkpoint is of before.
             OSError: a checkpoint could not be written; the one before is good.
         """
         saved_at = time.monotonic()
@@ -178,6 +186,7 @@ class Training:
             self._sums.pictures += now.batch_size
             if self.step % LOOK_EVERY == 0 or number == len(part):
                 self._look()
+                self.loss = self._sums.loss / self._sums.pictures
             self._sums.train_s += time.perf_counter() - begun
             yield
 
@@ -198,24 +207,25 @@ class Training:
         """One step on this process's part of a batch; gives the loss, on the device."""
         inputs, targets = [], []
         parts = self.shards // self.group.size
-        for number, (part, of_part) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
+        for number, part in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
             place = self.group.rank * parts + number
             self._chance.manual_seed(_seed(self.seed, self.step, place))
-            pixels = self.normalisation(augmented(part, now.augmentation, self._chance))
-            if now.augmentation.mixup or now.augmentation.cutmix or of_part.is_floating_point():
-                shares = of_part if of_part.is_floating_point() else F.one_hot(of_part, self._classes).float()
-                pixels, of_part = mixed(pixels, shares, now.augmentation, self._chance)
+            pixels, shares = varied(
+                part,
+                now.augmentation,
+                normalisation=self.normalisation,
+                num_classes=len(self.pictures.class_names),
+                chance=self._chance,
+            )
+            self._drops[number].manual_seed(_seed(self.seed, self.step, self.shards + place))
             inputs.append(pixels)
-            targets.append(of_part)
-        torch.manual_seed(_seed(self.seed, self.step, self.shards + self.group.rank))  # dropout, stochastic depth
-        loss = self._step(torch.cat(inputs), torch.cat(targets), now.learning_rate)
+            targets.append(shares)
+        torch.manual_seed(_seed(self.seed, self.step, 2 * self.shards + self.group.rank))  # of layers of one's own
+        among = self.recipe.accumulate
+        loss = self._step(joined(inputs, among), joined(targets, among), now.learning_rate)
         if self._ema is not None:
             self._ema.update()
         return loss
-
-    @property
-    def _classes(self) -> int:
-        return len(self.pictures.class_names)
 
     def _look(self) -> None:
         """Wait for the loss, and count it.
@@ -225,10 +235,7 @@ class Training:
         """
         loss = self.group.mean(self._loss).item()
         if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the training loss became {loss} before step {self.step}: try a lower learning rate "
-                f"(--learning-rate), a longer warm-up, or a weaker augmentation"
-            )
+            raise FloatingPointError(f"the training loss became {loss} before step {self.step}: {_REMEDY}")
         self._sums.loss += loss
         self._loss.zero_()
 
@@ -271,7 +278,9 @@ class Training:
     # Saving and taking up again -------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        self._look()  # a checkpoint is of a finite loss
+        self._look()  # a checkpoint is of a finite loss, and of weights whose next loss may be, too
+        if not all(tensor.isfinite().all() for tensor in self.network.state_dict().values()):
+            raise FloatingPointError(f"the weights became infinite or NaN by step {self.step}: {_REMEDY}")
         if self.checkpoints is None or self.group.rank:
             return
         tensors = {"network": self.network.state_dict(), "optimizer": optimizer_tensors(self._step.optimizer)}
@@ -307,19 +316,6 @@ class Training:
     def evaluated(self) -> nn.Module:
         """The network that is evaluated: the weights' moving average where the recipe has one."""
         return self.network if self._ema is None else self._ema.network
-
-
-def regularise(network: nn.Module, *, dropout: float, survival: float) -> None:
-    """Set a network's dropout, and its stochastic depth: that of the last branch, and of those before in proportion.
-
-    Block i of n, counted from 0, keeps its branch with 1 - (1 - survival) i / n.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = dropout
-    branches = [module for module in network.modules() if isinstance(module, StochasticDepth)]
-    for number, branch in enumerate(branches):
-        branch.survival = 1.0 - (1.0 - survival) * number / len(branches)
 
 
 def _seed(*numbers: int) -> int:

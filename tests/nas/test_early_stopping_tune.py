@@ -24,10 +24,11 @@ from nas.early_stopping import SessionScheduler
 from nas.evaluation import Evaluate
 from nas.leaders import CONFIRMATIONS
 from nas.problem import Problem
+from nas.ray_cluster import ray_started
 from nas.reward import accuracy, bind
 from nas.search import EarlyStopping, Workers, run, run_serial
 from nas.session import SearchSession
-from nas.tune import Searcher, _SessionSearcher, ray_started, run_tune
+from nas.tune import Searcher, _SessionSearcher, run_tune
 from results.analysis import best_network, saving
 from results.store import TrialStore
 from results.trial import Measurement, Trial

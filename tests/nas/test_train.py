@@ -123,7 +123,7 @@ def test_a_training_leaves_weights_metrics_and_what_was_asked(tmp_path: Path) ->
         "evaluate", "t", "--data", pictures(tmp_path / "five.npz", classes=5)
     )
     assert nas("export", "t", "--to", "card", "-o", "card.md").code == 0
-    assert f"{told['accuracy']:.4f}"[:5] in Path("card.md").read_text()
+    assert f"{told['accuracy']:g}"[:5] in Path("card.md").read_text()
     done = nas("train", "t")
     assert "6 of 6 epochs are done" in done.err
     assert f"accuracy {told['accuracy']:.4f} on the minival" in done.out
@@ -156,7 +156,9 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path) 
 
 def test_a_trial_is_trained_on_what_it_was_searched_on(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data.npz")
-    config = SearchConfig(data=str(data), image_size=16, epochs=1, batch_size=64, augment="flip", minival=60, split_seed=3)
+    config = SearchConfig(
+        data=str(data), image_size=16, epochs=1, batch_size=64, augment="flip", minival=60, split_seed=3
+    )
     search, store = start(config, Path("run"))
     settings = RunSettings(budget=1)
     note_start(store, settings)

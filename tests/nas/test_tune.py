@@ -24,11 +24,12 @@ from nas.evaluation import Evaluate
 from nas.leaders import CONFIRMATIONS
 from nas.plugins import resolve
 from nas.problem import Problem
+from nas.ray_cluster import ray_started
 from nas.reuse import by_network
 from nas.reward import accuracy, bind
 from nas.search import Workers, run_serial
 from nas.session import SearchSession
-from nas.tune import Searcher, _scratch_folder, _SessionSearcher, ray_started, run_tune
+from nas.tune import Searcher, _scratch_folder, _SessionSearcher, run_tune
 from results.store import TrialStore
 from results.trial import Failure, Measurement
 from search_spaces import Architecture, SearchSpace
@@ -542,7 +543,7 @@ def test_a_ray_that_does_not_start_is_a_clear_error(monkeypatch: pytest.MonkeyPa
     def broken(**_: object) -> None:
         raise RuntimeError("Failed to start GCS.\nsee the logs")
 
-    from nas import tune as driver
+    from nas import ray_cluster as driver
 
     monkeypatch.setattr(driver.ray, "init", broken)
     monkeypatch.setattr(driver.ray, "shutdown", lambda: None)

@@ -28,7 +28,8 @@ from trainers.normalisation import Normalisation, normalisation_of
 from trainers.pictures import Packed
 from trainers.progressive import Progression, Settings
 from trainers.recipe import Recipe
-from trainers.training import Training, regularise
+from trainers.regularise import regularise
+from trainers.training import Training
 
 CPU = torch.device("cpu")
 SIZE, CLASSES = 16, 4
@@ -291,15 +292,7 @@ def test_batches_that_cannot_be_shared_out() -> None:
 
 # Several processes ------------------------------------------------------------------------------------------------
 
-PLAIN = replace(
-    RECIPE,
-    epochs=1,
-    dropout=0.0,
-    survival=1.0,
-    learning_rate=0.1,
-    progression=replace(RECIPE.progression, dropout=None),
-)
-"""Without dropout and stochastic depth, whose chance is each process's own."""
+TOGETHER = replace(RECIPE, epochs=1, learning_rate=0.1, accumulate=2)
 
 
 @pytest.fixture
@@ -311,7 +304,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def _member(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    found = made(PLAIN, group=Group(rank, 2), shards=2, folder=Path(folder) / "checkpoints")
+    found = made(TOGETHER, group=Group(rank, 2), shards=2, folder=Path(folder) / "checkpoints")
     list(found.run())
     if not rank:
         torch.save({**weights(found), "accuracy": torch.tensor(found.told[-1].accuracy)}, f"{folder}/together.pt")
@@ -320,7 +313,7 @@ def _member(rank: int, folder: str) -> None:
 
 @pytest.mark.usefixtures("_importable")
 def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
-    alone = made(PLAIN, shards=2)
+    alone = made(TOGETHER, shards=2)
     list(alone.run())
     spawn(_member, args=(str(tmp_path),), nprocs=2)
     together = torch.load(tmp_path / "together.pt", weights_only=True)
