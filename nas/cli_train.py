@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import closing, redirect_stdout
-from dataclasses import replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -15,22 +14,15 @@ import typer
 
 from nas import options
 from nas.show import Format, print_json
+from nas.training_options import SMALL
 
 if TYPE_CHECKING:
-    from nas.exports import Exported
     from nas.training_output import Output
     from nas.trainings import Watch
     from trainers.epoch import Epoch
-    from trainers.recipe import Recipe
     from trainers.training import Training
 
 # Modules that load torch are imported inside the commands, so that --help is quick.
-
-SMALL = "small-cpu"
-"""The recipe where none is named."""
-
-DIGITS_PX = 32
-"""The side at which the embedded pictures are trained on: what a search of the small space has, too."""
 
 _Network = typer.Argument(
     metavar="ARCH|FILE|RUN|DIR",
@@ -107,6 +99,7 @@ def train(
     on the minival.
     """
     from nas.training_devices import check_batch, choose_devices
+    from nas.training_options import absolute, network_fields, network_named, recipe_for
     from nas.training_output import Output, is_over
     from nas.trainings import begin, epochs_here, is_training, read, reopen
     from trainers.task import TrainingTask
@@ -132,8 +125,8 @@ def train(
             training = reopen(folder, "cpu" if workers else device)
         say(f"training {folder}: {len(training.told)} of {training.recipe.epochs} epochs are done")
     else:
-        found = _found(network, trial, model)
-        chosen = _chosen(
+        found = network_named(network, trial, model)
+        chosen = recipe_for(
             recipe,
             found,
             data,
@@ -152,10 +145,10 @@ def train(
         provenance = {} if found is None else found.search
         searched = provenance.get("search", {})
         task = TrainingTask(
-            **_network_of(found, model),
+            **network_fields(found, model),
             recipe=chosen,
-            source=_absolute(data) or searched.get("data") or "mnist5k",
-            test_source=_absolute(test_data) or (searched.get("test_data") if data is None else None),
+            source=absolute(data) or searched.get("data") or "mnist5k",
+            test_source=absolute(test_data) or (searched.get("test_data") if data is None else None),
             minival=searched.get("minival") if minival is None and data is None else minival,
             split_seed=searched.get("split_seed", 0) if split_seed is None else split_seed,
             seed=seed,
@@ -209,86 +202,6 @@ def recipes() -> None:
 
     for name, make in RECIPES.items():
         print(f"{name:<22}{(make.__doc__ or '').strip().splitlines()[0]}")
-
-
-def _found(network: str | None, trial: int | None, model: str | None) -> Exported | None:
-    """The network that is named; None where it is the user's own.
-
-    Raises:
-        ValueError: there is not one name.
-    """
-    if model is not None:
-        if network is not None:
-            raise ValueError(f"a training has one network: name an architecture or --model; got {network} and {model}")
-        return None
-    if network is None:
-        raise ValueError("name what to train: an architecture, a file, a run's folder, or --model")
-    from nas.exports import find_exported
-
-    return find_exported(network, trial)
-
-
-def _network_of(found: Exported | None, model: str | None) -> dict[str, Any]:
-    """The fields of a `TrainingTask` that say which network it has."""
-    if found is None:
-        place, _, function = str(model).rpartition(":")
-        return {"model": f"{_absolute(place)}:{function}" if place.endswith(".py") else model}
-    from search_spaces import PUBLISHED
-    from trainers.blocks import NetworkSettings
-    from trainers.network import published_settings
-
-    name = found.network.name
-    settings = published_settings(name) if name in PUBLISHED else NetworkSettings()
-    return {"architecture": found.network.architecture, "settings": settings}
-
-
-def _absolute(path: str | None) -> str | None:
-    """A path that holds wherever the training is gone on with; a name that is no path as it is."""
-    return path if path is None or not Path(path).exists() else str(Path(path).resolve())
-
-
-def _as_searched(recipe: str, found: Exported | None, data: str | None) -> dict[str, Any]:
-    """Picture size and variation where no published recipe says them: as searched, or as suits the digits."""
-    if recipe != SMALL:
-        return {}
-    searched = {} if found is None else found.search.get("search", {})
-    if found is not None and searched and found.network.image_sizes is not None:
-        return {"image_size": found.network.image_sizes.train, "augmentation": searched.get("augment", "none")}
-    return {"image_size": DIGITS_PX, "augmentation": "none"} if data in (None, "mnist5k") else {}
-
-
-def _chosen(name: str, found: Exported | None, data: str | None, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe by its name, with some of its settings changed: to what is asked for, or else to what was searched.
-
-    Raises:
-        ValueError: there is none of that name, or a setting is out of its range.
-    """
-    from trainers.augmentation import Augmentation
-    from trainers.progressive import Progression, total_stride
-    from trainers.recipes import RECIPES
-
-    if name not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}; got {name!r}")
-    given = {**_as_searched(name, found, data), **{key: value for key, value in changes.items() if value is not None}}
-    for key, parse in (("progression", Progression.parse), ("augmentation", Augmentation.parse)):
-        if key in given:
-            given[key] = parse(given[key])
-    recipe = RECIPES[name]()
-    if "epochs" in given and recipe.warmup_epochs is not None and "warmup_epochs" not in given:
-        given["warmup_epochs"] = recipe.warmup_epochs * given["epochs"] / recipe.epochs
-    if "progression" not in given:
-        own = recipe.progression
-        if "augmentation" in given:  # the strengths asked for, not the recipe's
-            own = replace(own, randaugment=None, mixup=None, cutmix=None)
-        if "image_size" in given and recipe.image_size:  # the others in proportion
-            largest = given["image_size"]
-            # a last map of one pixel learns little that larger pictures could use
-            least = 1 if found is None else min(largest, 2 * total_stride(found.network.architecture))
-            own = replace(own, smallest=max(least, round(own.smallest * largest / recipe.image_size)))
-            if recipe.eval_size and "eval_size" not in given:
-                given["eval_size"] = round(recipe.eval_size * largest / recipe.image_size)
-        given["progression"] = own
-    return replace(recipe, **given)
 
 
 def _opening(training: Training, folder: Path, where: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,14 +40,17 @@ class Output:
         Raises:
             ValueError: a library is missing.
         """
-        if self.tensorboard:
-            from results.tensorboard import check_tensorboard
-
-            check_tensorboard()
-        if self.plot:
-            from results.plots import check_plots
-
-            check_plots()
+        for wanted, option, library, package in (
+            (self.tensorboard, "--tensorboard", "tensorboardX", "tensorboardX"),
+            (self.plot, "--plot", "matplotlib", "'training-aware-nas[plot]'"),
+        ):
+            try:
+                if wanted:
+                    import_module(library)
+            except ImportError as error:
+                raise ValueError(
+                    f"{option} needs {library}, which cannot be imported here: install it with pip install {package}"
+                ) from error
 
     def of(self, folder: Path) -> Output:
         """The same and what the training of a folder was begun with."""

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -35,6 +34,7 @@ from nas.search import EarlyStopping, Workers, timeout_failure
 from nas.session import MAX_ATTEMPTS, SearchSession
 from results.trial import Failure, Measurement, Trial
 from search_spaces import Architecture
+from trainers.quiet import quieted
 
 _SCRATCH_PREFIX = "nas-tune-"
 
@@ -59,7 +59,12 @@ def run_tune(
         OSError: the store would not take an outcome.
     """
     searcher = _SessionSearcher(session)
-    with _scratch_folder() as scratch, ray_started(workers), _quiet_tune():
+    # Tune warns about settings that are on purpose, and tells errors that the journal has
+    with (
+        _scratch_folder() as scratch,
+        ray_started(workers),
+        quieted("ray.tune", logging.CRITICAL),
+    ):
         _share_module(evaluate)
         tune.run(
             tune.with_parameters(_Candidate, sent=(ray.put(evaluate),), timeout_s=trial_timeout_s),
@@ -233,20 +238,6 @@ def _share_module(evaluate: Evaluate) -> None:
     module = sys.modules.get(function.__module__)
     if module is not None and module.__name__.startswith("nas_plugin_"):
         ray.cloudpickle.register_pickle_by_value(module)
-
-
-@contextmanager
-def _quiet_tune() -> Iterator[None]:
-    """Without Tune's warnings about settings that are on purpose, and its errors about what the journal records."""
-    logger = logging.getLogger("ray.tune")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextmanager

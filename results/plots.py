@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,21 +31,6 @@ class _Stage:
     end: int
     size: int
     strength: tuple[str, ...]
-
-
-def check_plots() -> None:
-    """That plots can be drawn here.
-
-    Raises:
-        ValueError: matplotlib is missing (says what to do).
-    """
-    try:
-        import_module("matplotlib")
-    except ImportError as error:
-        raise ValueError(
-            "--plot needs matplotlib, which cannot be imported here: install it with "
-            "pip install 'training-aware-nas[plot]'"
-        ) from error
 
 
 def plot_curves(frame: pd.DataFrame, path: Path, *, title: str) -> None:

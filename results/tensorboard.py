@@ -6,7 +6,6 @@ tensorboardX writes them, which Ray Tune brings; to look at them takes TensorBoa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 
 SCALARS = {
@@ -24,20 +23,6 @@ SCALARS = {
     "speed/waited_share": "waited_share",
 }
 """By their tags, the fields of an epoch that are written."""
-
-
-def check_tensorboard() -> None:
-    """That event files can be written here.
-
-    Raises:
-        ValueError: tensorboardX is missing (says what to do).
-    """
-    try:
-        import_module("tensorboardX")
-    except ImportError as error:
-        raise ValueError(
-            "--tensorboard needs tensorboardX, which cannot be imported here: install it with pip install tensorboardX"
-        ) from error
 
 
 class EventFiles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -123,6 +124,11 @@ class Architecture:
         if str(architecture) != text:
             raise ValueError(f"not the canonical text of its network: got {text!r}, write {str(architecture)!r}")
         return architecture
+
+    @property
+    def total_stride(self) -> int:
+        """How many pixels of a picture's side the last map makes one of."""
+        return 2 * math.prod(stage.stride for stage in self.stages)  # the stem strides too
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for `json.dumps`."""

@@ -6,11 +6,7 @@ The strings are those that timm 1.0.31's `decode_arch_def` reads (`timm/models/_
 from __future__ import annotations
 
 import json
-import logging
-import math
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +20,7 @@ from search_spaces.complexity import squeeze_width
 from trainers.blocks import NetworkSettings
 from trainers.foreign import timm_names
 from trainers.network import Network, build_network
+from trainers.quiet import quieted
 from trainers.weights import renamed, write_tensors
 
 TOLERANCE = 1e-4
@@ -50,7 +47,7 @@ def fresh_network(
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0  # the batch's own statistics
-    last_side = -(-image_size // _stride(architecture))
+    last_side = -(-image_size // architecture.total_stride)
     batch = max(4, 512 // last_side**2)  # some hundred values of a channel, on the smallest maps too
     with torch.no_grad():
         network.train()(torch.randn(batch, in_channels, image_size, image_size, generator=generator))
@@ -95,7 +92,7 @@ def timm_definition(network: Network) -> dict[str, Any]:
         "in_chans": network.stem.conv.in_channels,
         "stem_size": architecture.stem_channels,
         # past this stride timm would dilate instead
-        "output_stride": max(32, _stride(architecture)),
+        "output_stride": max(32, architecture.total_stride),
         "pad_type": "same" if settings.padding == "same" else "",
         "act_layer": settings.activation,
         "bn_eps": settings.bn_eps,
@@ -153,7 +150,7 @@ def export_onnx(network: Network, path: Path, image_size: int, about: Mapping[st
     drawn = torch.Generator().manual_seed(0)
     shape = (network.stem.conv.in_channels, image_size, image_size)
     images = torch.randn(3, *shape, generator=drawn)
-    with _quiet(), torch.no_grad():
+    with quieted("torch.onnx"), torch.no_grad():
         program = torch.onnx.export(
             plain,
             (images[:2],),  # of one picture alone the exporter would make a constant of the batch
@@ -201,25 +198,6 @@ def _check_installed() -> None:
             f"exporting to ONNX needs {' and '.join(missing)}, which cannot be imported here: install them with "
             f"pip install 'training-aware-nas[export]'"
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on itself and on torchvision."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _stride(architecture: Architecture) -> int:
-    """Of the whole network, from a picture to the last map."""
-    return 2 * math.prod(stage.stride for stage in architecture.stages)
 
 
 def _timm_block(stage: Stage, layers: int, stride: int, se_ratio: float) -> str:

@@ -213,7 +213,7 @@ def check_sizes(recipe: Recipe, architecture: Architecture) -> None:
     Raises:
         ValueError: one is, or the recipe has no picture size.
     """
-    stride, sizes = total_stride(architecture), sizes_of(recipe)
+    stride, sizes = architecture.total_stride, sizes_of(recipe)
     if min(sizes) < stride:
         raise ValueError(
             f"pictures must have at least the network's total stride as their side, {stride} px; the progression "
@@ -222,11 +222,6 @@ def check_sizes(recipe: Recipe, architecture: Architecture) -> None:
         )
     if recipe.eval_size is not None and recipe.eval_size < stride:
         raise ValueError(f"eval_size must be at least the network's total stride, {stride} px; got {recipe.eval_size}")
-
-
-def total_stride(architecture: Architecture) -> int:
-    """How many pixels of a picture's side a network makes one of."""
-    return 2 * math.prod(stage.stride for stage in architecture.stages)  # the stem strides too
 
 
 def _stage(recipe: Recipe, count: int, step: float, steps: int, seed: int) -> int:

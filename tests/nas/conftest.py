@@ -33,6 +33,17 @@ def problem(space: SearchSpace) -> Problem:
 
 
 @pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """One thread for torch, as a worker has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares the disk: a kill, unlike a power cut, loses nothing that was written and not yet synced."""
     monkeypatch.setattr("os.fsync", lambda fd: None)

@@ -18,15 +18,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import nas_command
 import numpy as np
 import pandas as pd
 import pytest
 import typer
 
 import nas
-from nas.cli import app, main, parse_weights
+from nas.cli import app, parse_weights
 from nas.reward import REWARDS
 from results.store import TrialStore
 from search_spaces import IMAGE_SIZES, PUBLISHED, SPACES, Architecture, cost
@@ -105,12 +106,8 @@ def of_one_argument(architecture):
 '''
 
 
-class Outcome(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
+class Said(nas_command.Outcome):
+    """What a command left behind, read."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -131,19 +128,8 @@ class Outcome(NamedTuple):
         return lines[0]
 
 
-def run(*arguments: object) -> Outcome:
-    """Run `nas` with arguments in this process."""
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["nas", *map(str, arguments)]
-    code = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.argv = before
-    return Outcome(code, out.getvalue(), err.getvalue())
+def run(*arguments: object) -> Said:
+    return Said(*nas_command.nas(*arguments))
 
 
 @pytest.fixture(autouse=True)
@@ -163,10 +149,10 @@ def plugin(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def search(plugin: Path) -> Callable[..., Outcome]:
+def search(plugin: Path) -> Callable[..., Said]:
     """Search the plug-in's space with its evaluator, one at a time."""
 
-    def go(*arguments: object, evaluator: str = "evaluate", budget: int = 5) -> Outcome:
+    def go(*arguments: object, evaluator: str = "evaluate", budget: int = 5) -> Said:
         own = ["--space", f"{plugin}:space", "--evaluator", f"{plugin}:{evaluator}", "--budget", budget]
         return run("search", *own, "--workers", 1, "--format", "json", *arguments)
 
@@ -239,7 +225,7 @@ def test_candidates_that_workers_would_train_side_by_side_are_timed_so(
     assert made["forecast"]["start_s"][0] > 0
 
 
-def test_a_plan_of_a_users_evaluator_and_of_records(search: Callable[..., Outcome], plugin: Path) -> None:
+def test_a_plan_of_a_users_evaluator_and_of_records(search: Callable[..., Said], plugin: Path) -> None:
     own = ["plan", "--space", f"{plugin}:space", "--workers", 1, "--budget", 1000, "--format", "json"]
     outcome = run(*own, "--evaluator", f"{plugin}:evaluate", "--controller", f"{plugin}:InOrder")
     assert outcome.data["forecast"]["candidates"] == 30, "the space has no more"
@@ -275,7 +261,7 @@ def test_bad_input_to_a_plan_is_one_clear_line(plugin: Path, monkeypatch: pytest
 # nas search -------------------------------------------------------------------------------------------------------
 
 
-def test_search_ends_with_one_json_object_on_stdout(search: Callable[..., Outcome]) -> None:
+def test_search_ends_with_one_json_object_on_stdout(search: Callable[..., Said]) -> None:
     outcome = search("--out", "run")
     found = outcome.data
     assert found["run"] == "run"
@@ -303,7 +289,7 @@ def cost_of_anchor() -> Any:
     return cost(backbone, 128)
 
 
-def test_search_prints_for_people_unless_asked_for_data(search: Callable[..., Outcome]) -> None:
+def test_search_prints_for_people_unless_asked_for_data(search: Callable[..., Said]) -> None:
     table = search("--out", "a", "--format", "table")
     assert table.code == 0
     assert table.out.startswith("5 candidates evaluated, 0 failed; results in a\nbest:\n")
@@ -316,7 +302,7 @@ def test_search_prints_for_people_unless_asked_for_data(search: Callable[..., Ou
     assert set(quiet.err.splitlines()) <= {"an evaluator chatters", "a plug-in says hello"}
 
 
-def test_default_run_folder_is_named_by_date_space_and_controller(search: Callable[..., Outcome], plugin: Path) -> None:
+def test_default_run_folder_is_named_by_date_space_and_controller(search: Callable[..., Said], plugin: Path) -> None:
     days = {datetime.date.today().isoformat()}
     folders = [search(budget=1).data["run"] for _ in range(3)]
     folders.append(search("--controller", f"{plugin}:InOrder", budget=1).data["run"])
@@ -374,7 +360,7 @@ def test_a_table_by_genotype_answers_with_the_row_that_the_seed_draws(plugin: Pa
     assert [row["trainings"] for row in found["confirmed"]] == [3, 3]
 
 
-def test_a_surrogate_answers_for_networks_that_nobody_trained(search: Callable[..., Outcome], plugin: Path) -> None:
+def test_a_surrogate_answers_for_networks_that_nobody_trained(search: Callable[..., Said], plugin: Path) -> None:
     assert search("--out", "all", budget=30).data["complete"] == 30
     options = ["--space", f"{plugin}:space", "--format", "json"]
     outcome = run("search", *options, "--evaluator", "surrogate:all", "--budget", 8, "--out", "run")
@@ -389,7 +375,7 @@ def test_a_surrogate_answers_for_networks_that_nobody_trained(search: Callable[.
     assert frame["params"].notna().all()
 
 
-def test_a_limit_of_step_time_keeps_slow_networks_from_training(search: Callable[..., Outcome], plugin: Path) -> None:
+def test_a_limit_of_step_time_keeps_slow_networks_from_training(search: Callable[..., Said], plugin: Path) -> None:
     assert search("--out", "all", budget=30).code == 0
     rows = TrialStore.open(Path("all")).frame()[["architecture", "accuracy", "step_time"]]
     rows.to_csv("table.csv", index=False)
@@ -457,12 +443,12 @@ def test_the_first_candidates_are_chosen_among_many_untrained_ones(monkeypatch: 
     assert set(frame["architecture"][:3]) <= set(map(str, scored[:20]))
 
 
-def test_scores_are_asked_of_evaluators_that_have_them(search: Callable[..., Outcome]) -> None:
+def test_scores_are_asked_of_evaluators_that_have_them(search: Callable[..., Said]) -> None:
     assert "--zero-cost needs an evaluator that scores untrained networks" in search("--zero-cost", "--out", "a").error
     assert not Path("a").exists()
 
 
-def test_the_random_arm_is_compared_and_leaders_are_confirmed(search: Callable[..., Outcome]) -> None:
+def test_the_random_arm_is_compared_and_leaders_are_confirmed(search: Callable[..., Said]) -> None:
     found = search("--out", "run", "--random-arm", 0.3, "--confirm", 2, budget=20).data
     assert found["random_arm"].keys() == {"probability", "low", "high", "controller", "random", "verdict"}
     assert found["trials"] == 20
@@ -498,7 +484,7 @@ def test_an_accuracy_in_per_cent_is_said(plugin: Path) -> None:
     assert "an accuracy must be a fraction, from 0 to 1; got 92.5" in outcome.err
 
 
-def test_what_cannot_be_told_yet_or_gone_on_with_is_said(search: Callable[..., Outcome], plugin: Path) -> None:
+def test_what_cannot_be_told_yet_or_gone_on_with_is_said(search: Callable[..., Said], plugin: Path) -> None:
     options = ["--space", f"{plugin}:space", "--evaluator", f"{plugin}:evaluate", "--workers", 1, "--out", "run"]
     assert (
         "whether the controller beats chance cannot be told yet"
@@ -509,7 +495,7 @@ def test_what_cannot_be_told_yet_or_gone_on_with_is_said(search: Callable[..., O
     assert "go on with" not in over
 
 
-def test_pareto_takes_the_objectives_of_the_run(search: Callable[..., Outcome]) -> None:
+def test_pareto_takes_the_objectives_of_the_run(search: Callable[..., Said]) -> None:
     assert search("--out", "run", "--objectives", "accuracy, macs", budget=10).data["hypervolume"] > 0
     fronts = [
         [json.loads(line)["number"] for line in run("pareto", "run", "--format", "json", *more).out.splitlines()]
@@ -522,7 +508,7 @@ def test_pareto_takes_the_objectives_of_the_run(search: Callable[..., Outcome]) 
     )
 
 
-def test_a_search_is_mirrored_into_optuna(search: Callable[..., Outcome]) -> None:
+def test_a_search_is_mirrored_into_optuna(search: Callable[..., Said]) -> None:
     import optuna
 
     assert search("--out", "run", "--optuna-storage", "journal.log", budget=6).code == 0
@@ -538,26 +524,26 @@ def test_a_search_is_mirrored_into_optuna(search: Callable[..., Outcome]) -> Non
     assert not Path("no").exists()
 
 
-def test_optunas_gaussian_process_comes_with_a_warning(search: Callable[..., Outcome]) -> None:
+def test_optunas_gaussian_process_comes_with_a_warning(search: Callable[..., Said]) -> None:
     outcome = search("--out", "run", "--controller", "optuna:gp", budget=2)
     assert outcome.code == 0
     assert "Optuna's Gaussian process takes seconds a proposal" in outcome.err
 
 
-def test_a_run_folder_may_have_a_colon_in_its_name(search: Callable[..., Outcome]) -> None:
+def test_a_run_folder_may_have_a_colon_in_its_name(search: Callable[..., Said]) -> None:
     # which a relative path is taken for a URI for by pyarrow
     assert search("--out", "tpe:run", "--controller", "optuna:tpe", budget=3).data["trials"] == 3
     assert run("resume", "tpe:run", "--budget", 4, "--format", "json").data["trials"] == 4
     assert len(TrialStore.open(Path("tpe:run")).frame()) == 4
 
 
-def test_a_controller_asks_nothing_that_is_over_a_limit(search: Callable[..., Outcome]) -> None:
+def test_a_controller_asks_nothing_that_is_over_a_limit(search: Callable[..., Said]) -> None:
     found = search("--out", "run", "--max-params", 36_000, budget=8).data
     assert (found["trials"], found["infeasible"]) == (8, 0)
     assert TrialStore.open(Path("run")).frame()["params"].max() <= 36_000
 
 
-def test_weights_and_limits_are_heeded(search: Callable[..., Outcome], plugin: Path) -> None:
+def test_weights_and_limits_are_heeded(search: Callable[..., Said], plugin: Path) -> None:
     options = ["--reward-weights", "w=0,v=0", "--max-params", 36_000, "--controller", f"{plugin}:InOrder"]
     found = search("--out", "run", *options, budget=8).data
     frame = TrialStore.open(Path("run")).frame()
@@ -569,7 +555,7 @@ def test_weights_and_limits_are_heeded(search: Callable[..., Outcome], plugin: P
     assert frame.loc[frame["state"] == "infeasible", "reason"].str.contains("over the limit of 36000").all()
 
 
-def test_a_search_whose_candidates_all_fail_stops_after_ten_and_says_so(search: Callable[..., Outcome]) -> None:
+def test_a_search_whose_candidates_all_fail_stops_after_ten_and_says_so(search: Callable[..., Said]) -> None:
     outcome = search("--out", "run", evaluator="fails", budget=25)
     assert outcome.code == 1
     found = json.loads(outcome.out)
@@ -581,7 +567,7 @@ def test_a_search_whose_candidates_all_fail_stops_after_ten_and_says_so(search: 
     assert json.loads(again.out)["trials"] == 20  # resumed, it tries ten more
 
 
-def test_a_search_goes_on_past_failures(search: Callable[..., Outcome]) -> None:
+def test_a_search_goes_on_past_failures(search: Callable[..., Said]) -> None:
     outcome = search("--out", "run", evaluator="fails_at_times", budget=12)
     assert outcome.data["complete"] + outcome.data["failed"] == 12
     assert outcome.data["failed"] > 0
@@ -589,7 +575,7 @@ def test_a_search_goes_on_past_failures(search: Callable[..., Outcome]) -> None:
 
 
 def test_a_candidate_that_takes_too_long_has_failed(
-    search: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    search: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVALUATION_S", "60")
     outcome = search("--out", "run", "--trial-timeout", 0.1, evaluator="slow", budget=2)
@@ -673,7 +659,7 @@ def test_misused_options_exit_with_2_and_name_the_option(arguments: list[str]) -
     assert not Path("runs").exists()
 
 
-def test_a_run_folder_that_holds_something_is_left_alone(search: Callable[..., Outcome]) -> None:
+def test_a_run_folder_that_holds_something_is_left_alone(search: Callable[..., Said]) -> None:
     assert search("--out", "run").code == 0
     before = Path("run/journal.jsonl").read_bytes()
     assert "go on with `nas resume run`, or name another" in search("--out", "run").error
@@ -703,7 +689,7 @@ def test_weights_are_parsed(text: str, expected: dict[str, float]) -> None:
 
 
 def test_resume_with_another_seed_space_or_controller_lists_what_differs(
-    search: Callable[..., Outcome], plugin: Path
+    search: Callable[..., Said], plugin: Path
 ) -> None:
     assert search("--out", "run").code == 0
     before = Path("run/journal.jsonl").read_bytes()
@@ -723,7 +709,7 @@ def test_resume_with_another_seed_space_or_controller_lists_what_differs(
     assert run("resume", "run", *same, "--format", "json").data["trials"] == 5
 
 
-def test_resume_with_a_changed_plug_in_file_says_which(search: Callable[..., Outcome], plugin: Path) -> None:
+def test_resume_with_a_changed_plug_in_file_says_which(search: Callable[..., Said], plugin: Path) -> None:
     assert search("--out", "run").code == 0
     with plugin.open("a") as file:
         file.write("# changed\n")
@@ -733,7 +719,7 @@ def test_resume_with_a_changed_plug_in_file_says_which(search: Callable[..., Out
     assert len(TrialStore.open(Path("run")).trials) == 5
 
 
-def test_resume_with_a_raised_budget_goes_on_where_it_was(search: Callable[..., Outcome]) -> None:
+def test_resume_with_a_raised_budget_goes_on_where_it_was(search: Callable[..., Said]) -> None:
     assert search("--out", "long", budget=9).code == 0
     assert search("--out", "run", budget=4).code == 0
     outcome = run("resume", "run", "--budget", 9, "--format", "json")
@@ -745,7 +731,7 @@ def test_resume_with_a_raised_budget_goes_on_where_it_was(search: Callable[..., 
     assert run("resume", "run", "--format", "json").data["trials"] == 9  # the new budget is the run's now
 
 
-def test_resume_of_a_finished_run_says_there_is_nothing_to_do(search: Callable[..., Outcome]) -> None:
+def test_resume_of_a_finished_run_says_there_is_nothing_to_do(search: Callable[..., Said]) -> None:
     first = search("--out", "run").data
     Path("run/trials.parquet").unlink()
     outcome = run("resume", "run", "--workers", 2, "--format", "json")  # two, and Ray is not started
@@ -765,7 +751,7 @@ def test_resume_from_another_folder_finds_the_plug_ins(
     assert run("resume", "../run", "--budget", 3, "--format", "json").data["trials"] == 3
 
 
-def test_resume_of_a_run_that_another_process_writes_is_refused(search: Callable[..., Outcome]) -> None:
+def test_resume_of_a_run_that_another_process_writes_is_refused(search: Callable[..., Said]) -> None:
     assert search("--out", "run").code == 0
     store = TrialStore.open(Path("run"), writing=True)
     try:
@@ -892,7 +878,7 @@ def test_a_correction_that_does_not_help_is_said_and_left_out(finished: Path, lo
     assert shown.out == run("trials", finished, "--format", "csv").out
 
 
-def test_a_run_whose_leaders_were_trained_again_corrects_itself(search: Callable[..., Outcome]) -> None:
+def test_a_run_whose_leaders_were_trained_again_corrects_itself(search: Callable[..., Said]) -> None:
     assert search("--out", "few", "--confirm", 2).code == 0
     assert "at least 10 networks that were trained longer; got 2" in run("correct", "few").error
     assert search("--out", "run", "--confirm", 12, evaluator="noisy", budget=20).code == 0
@@ -1037,7 +1023,7 @@ def test_help_is_printed_on_stdout(command: list[str]) -> None:
 
 
 def test_version() -> None:
-    assert run("--version") == Outcome(0, f"{nas.__version__}\n", "")
+    assert run("--version") == Said(0, f"{nas.__version__}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -1088,9 +1074,9 @@ class Started:
             assert time.monotonic() < end
             time.sleep(0.01)
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Said:
         out, err = self.process.communicate(timeout=60)
-        return Outcome(self.process.returncode, out or "", err or "")
+        return Said(self.process.returncode, out or "", err or "")
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -14,11 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from nas_command import Outcome, nas
 
-from nas.cli import main
 from results.store import TrialStore
 
 PLUGIN = """
@@ -70,29 +67,6 @@ class Within:
 
 within = Within()
 """
-
-
-class Outcome(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-def nas(*arguments: object) -> Outcome:
-    """Run `nas` in this process."""
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["nas", *map(str, arguments)]
-    code = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.argv = before
-    return Outcome(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(autouse=True)

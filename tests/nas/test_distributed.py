@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from nas_command import nas
 
 from nas.distributed import _check_folder, _plain
 from nas.ray_cluster import ray_started
@@ -123,25 +124,6 @@ def alone(folder: str, **options: object) -> Path:
     training = begin(task(**options), Path(folder), "cpu", provenance={})  # type: ignore[arg-type]
     list(epochs_here(training, Path(folder), lambda *step: None, save_every_s=300))
     return Path(folder)
-
-
-def nas(*arguments: object) -> tuple[int, str, str]:
-    """Run `nas` in this process."""
-    import contextlib
-    import io
-
-    from nas.cli import main
-
-    out, err, before, code = io.StringIO(), io.StringIO(), sys.argv, 0
-    sys.argv = ["nas", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.argv = before
-    return code, out.getvalue(), err.getvalue()
 
 
 def assert_same_within_rounding(one: Path, other: Path) -> None:

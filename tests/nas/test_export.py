@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 import json
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from nas_command import Outcome, nas
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nas.cli import main
 from nas.config import SearchConfig
 from nas.networks import find_network
 from nas.provenance import search_provenance
@@ -32,27 +29,8 @@ SMALL = Architecture.parse("stem_c8-fused_mbconv_k3_s2_e4_c16_n2-mbconv_k3_s2_e4
 ABOUT = {"mean": "[0.5]", "std": "[0.25]", "accuracy": "0.875", "class_names": json.dumps(list("abcdefg"))}
 
 
-class Outcome(NamedTuple):
-    """What the command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 def export(*arguments: object) -> Outcome:
-    """Run `nas export` with arguments in this process."""
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["nas", "export", *map(str, arguments)]
-    code = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.argv = before
-    return Outcome(code, out.getvalue(), err.getvalue())
+    return nas("export", *arguments)
 
 
 def error(*arguments: object) -> str:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nas_command import Outcome
+from nas_command import nas as command
 
-from nas.cli import main
 from nas.config import SearchConfig, build
 from nas.controllers import CONTROLLERS
 from nas.leaders import CONFIRMATIONS
@@ -453,27 +452,9 @@ def evaluate(architecture, seed):
 """
 
 
-class Outcome(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 def nas(*arguments: object) -> Outcome:
-    """Run a command in this process, with data as JSON unless said otherwise."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    if "--format" not in arguments:
-        arguments = (*arguments, "--format", "json")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["nas", *map(str, arguments)])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    return Outcome(code, out.getvalue(), err.getvalue())
+    """Run a command, with data as JSON unless said otherwise."""
+    return command(*arguments) if "--format" in arguments else command(*arguments, "--format", "json")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -12,13 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from nas_command import error, nas
 
-from nas.cli import main
 from nas.config import SearchConfig
 from nas.runs import RunSettings, make_session, note_start, start
 from nas.search import run_serial
@@ -41,35 +39,7 @@ QUICK: tuple[object, ...] = (
 PROGRESSIVE = ("--progression", "paper,smallest:8,stages:2")
 
 
-class Outcome(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-def nas(*arguments: object) -> Outcome:
-    """Run `nas` in this process, on one thread."""
-    out, err, before, threads = io.StringIO(), io.StringIO(), sys.argv, torch.get_num_threads()
-    sys.argv = ["nas", *map(str, arguments)]
-    code = 0
-    try:
-        torch.set_num_threads(1)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.argv = before
-        torch.set_num_threads(threads)
-    return Outcome(code, out.getvalue(), err.getvalue())
-
-
-def error(*arguments: object) -> str:
-    outcome = nas(*arguments)
-    assert (outcome.code, outcome.out) == (1, ""), outcome
-    return outcome.err.splitlines()[-1]
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture(autouse=True)

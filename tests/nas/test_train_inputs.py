@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import re
 import struct
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from nas_command import error, nas
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from nas.cli import main
 from results.metrics import read_metrics
 from trainers.training import Training
 from trainers.weights import read_header, read_tensors
@@ -43,34 +42,7 @@ def headless(num_classes):
 """
 
 
-class Outcome(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-def nas(*arguments: object) -> Outcome:
-    """Run `nas` in this process, on one thread."""
-    out, err, before, threads = io.StringIO(), io.StringIO(), sys.argv, torch.get_num_threads()
-    sys.argv, code = ["nas", *map(str, arguments)], 0
-    try:
-        torch.set_num_threads(1)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.argv = before
-        torch.set_num_threads(threads)
-    return Outcome(code, out.getvalue(), err.getvalue())
-
-
-def error(*arguments: object) -> str:
-    outcome = nas(*arguments)
-    assert (outcome.code, outcome.out) == (1, ""), outcome
-    return outcome.err.splitlines()[-1]
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from results.plots import check_plots, plot_curves
+from nas.training_output import Output
+from results.plots import plot_curves
 
 Texts = list[str]
 
@@ -80,7 +81,7 @@ def test_what_was_there_stays_when_it_cannot_be_drawn(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_plots()
+    Output(plot=True).check()
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ValueError, match=r"--plot needs matplotlib.*pip install 'training-aware-nas\[plot\]'"):
-        check_plots()
+        Output(plot=True).check()
