@@ -109,11 +109,11 @@ def results(training: Training, ran_s: float | None) -> dict[str, Any]:
         now = training.settings(seen)
         pixels += now.batch_size * now.image_size**2
         seen += now.batch_size
-    per_epoch, waited_s, before_s = training.pictures_in_all // len(told), 0.0, 0.0
-    for number, epoch in enumerate(told):
+    waited_s = before_s = 0.0
+    for epoch in told:
         waited_s += epoch.waited_share * (epoch.train_s - before_s)
         before_s = epoch.train_s
-        if training.settings(number * per_epoch).image_size == epoch.image_size:
+        if len(epoch.parts) == 1:
             rates[epoch.image_size].append(round(epoch.images_per_s, 1))
     train_s = told[-1].train_s
     return {

@@ -12,13 +12,19 @@ from typing import Annotated, Any
 import typer
 
 from nas import __version__, options
+from nas.cli_compare import compare
 from nas.cli_correction import correct
+from nas.cli_describe import describe
 from nas.cli_devices import calibrate
 from nas.cli_export import export
-from nas.cli_networks import describe, scale
+from nas.cli_networks import scale
+from nas.cli_pareto import pareto
+from nas.cli_plot import plot
 from nas.cli_proxy import proxy
+from nas.cli_report import report
 from nas.cli_train import evaluate, recipes, train
-from nas.cli_trials import pareto, trials
+from nas.cli_trials import compact, trials
+from nas.cli_watch import watch
 from nas.show import Format
 
 # Modules that load numpy, pandas, torch or Ray are imported inside the commands, so that --help is quick.
@@ -230,8 +236,13 @@ def resume(
     raise typer.Exit(conduct(built, store, settings, format=format, quiet=quiet, fork=fork))
 
 
+app.command()(watch)
 app.command()(trials)
 app.command()(pareto)
+app.command()(plot)
+app.command()(report)
+app.command()(compare)
+app.command()(compact)
 app.command()(correct)
 app.command()(describe)
 app.command()(scale)
@@ -287,7 +298,7 @@ def main() -> None:
     """The `nas` command. Bad input is one clear line and exit code 1; a traceback would be a defect."""
     try:
         app(prog_name="nas")
-    except (ValueError, OSError, FloatingPointError) as error:  # the last: a training that diverged
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:  # the last two: of trainings
         text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
         typer.echo(f"error: {text}", err=True)
         sys.exit(1)

@@ -1,81 +1,30 @@
-"""The commands about networks, without a search: `describe` and `scale`."""
+"""`nas scale`: from one network to a family."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.show import Format, print_json, print_rows, print_table
+from nas import options
+from nas.show import Format, print_rows
 
 if TYPE_CHECKING:
-    from nas.networks import NamedNetwork
     from nas.scaling.targets import Target
     from nas.scaling.uniform import Bases
-    from search_spaces import PartCost
 
 # Modules that load numpy, pandas or torch are imported inside the commands, so that --help is quick.
 
-_Network = Annotated[
-    str,
-    typer.Argument(
-        metavar="ARCH|RUN",
-        help="A published name, an architecture text, a file with either, a file of `nas scale`, or a run's folder.",
-    ),
-]
-_Trial = Annotated[
-    int | None, typer.Option(min=0, help="Which trial of the run. Default: the one of the highest reward.")
-]
-_NumClasses = Annotated[
-    int | None, typer.Option(min=1, help="Outputs of the classifier. Default: the run's or the file's, else 1000.")
-]
-_InChannels = Annotated[
-    int | None, typer.Option(min=1, help="Channels of a picture. Default: the run's or the file's, else 3.")
-]
-_FormatOption = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
 _Targets = typer.Option(
     help="Members, in the rule's terms: s,m,l (nonuniform, the default; uniform), b1,b4 (uniform), "
     "4x,16x the macs (fast), 2x the step time (measured)."
 )
 
 
-def describe(
-    network: _Network,
-    trial: _Trial = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Pixels. Default: the size it was published, scaled or searched with, else 224."),
-    ] = None,
-    num_classes: _NumClasses = None,
-    in_channels: _InChannels = None,
-    format: _FormatOption = Format.table,
-) -> None:
-    """Show what an architecture is and costs, stage by stage."""
-    from nas.networks import find_network
-    from search_spaces import cost, part_costs
-
-    found = find_network(network, trial)
-    size = image_size or (found.image_sizes.eval if found.image_sizes else 224)
-    shape = _shape(found, num_classes, in_channels)
-    rows = [_part_row(part) for part in part_costs(found.architecture, size, **shape)]
-    total = cost(found.architecture, size, **shape)
-    if format is Format.json:
-        outside = {row["part"]: {k: v for k, v in row.items() if v is not None} for row in rows if row["op"] is None}
-        stages = [row for row in rows if row["op"] is not None]
-        head = {"architecture": str(found.architecture), "image_size": size, **shape, **total._asdict()}
-        print_json({**head, "stages": stages, **outside})
-    elif format is Format.csv:
-        print_rows(rows, format, columns=list(rows[0]), all_columns=list(rows[0]))
-    else:
-        print_table(list(rows[0]), [*rows, {"part": "total", **total._asdict()}])
-        note = "macs count a bias addition as one, and papers print them as FLOPs"
-        typer.echo(f"{found.architecture}\nat {size} px; {note}", err=True)
-
-
 def scale(
-    network: _Network,
-    trial: _Trial = None,
+    network: options.Network,
+    trial: options.TrialOption = None,
     rule: Annotated[str, typer.Option(help="nonuniform, uniform, fast or measured.")] = "nonuniform",
     targets: Annotated[str, _Targets] = "",
     phi: Annotated[str, typer.Option(help="Exponents of the uniform rule, such as 0.5,1,2.")] = "",
@@ -119,8 +68,8 @@ def scale(
     step_time: Annotated[bool, typer.Option("--step-time", help="Measure every member's training step.")] = False,
     batch_size: Annotated[int, typer.Option(min=2, help="Pictures in the step that is measured.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; where steps are measured.")] = "auto",
-    num_classes: _NumClasses = None,
-    in_channels: _InChannels = None,
+    num_classes: options.NumClasses = None,
+    in_channels: options.InChannels = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show where the plain uniform rule differs from S, M and L, and stop.")
     ] = False,
@@ -128,11 +77,11 @@ def scale(
         Path | None,
         typer.Option("--out", "-o", help="Folder for a file a member. Default: families/<network>-<rule>."),
     ] = None,
-    format: _FormatOption = Format.table,
+    format: options.FormatOption = Format.table,
 ) -> None:
     """Turn one network into a family: larger ones that cost what you say."""
     from nas.family import FamilyRequest, baseline_of, explanation, grow, member_file, off_target
-    from nas.networks import find_network
+    from nas.networks import find_network, shape_of
     from nas.prices import Prices
 
     asked = {
@@ -160,7 +109,7 @@ def scale(
         print_rows(rows, format, columns=list(rows[0]), all_columns=list(rows[0]))
         return
     folder = out or Path("families") / f"{found.name}-{rule}"
-    shape = _shape(found, num_classes, in_channels)
+    shape = shape_of(found, num_classes, in_channels)
     prices = Prices(base, size, **shape, batch_size=batch_size, device=device, say=_say)
     rows = list(grow(base, size, request, prices, folder, step_time=step_time))
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -180,14 +129,6 @@ _FAMILY_COLUMNS = (
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
-
-
-def _shape(network: NamedNetwork, num_classes: int | None, in_channels: int | None) -> dict[str, int]:
-    """Classes and channels: those asked for, else those the network was searched or scaled for, else ImageNet's."""
-    return {
-        "num_classes": num_classes or network.num_classes or 1000,
-        "in_channels": in_channels or network.in_channels or 3,
-    }
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -216,15 +157,3 @@ def _bases(text: str | None) -> Bases | None:
     if len(values) != 3:
         raise ValueError(f"bases must be three numbers, alpha,beta,gamma; got {text!r}")
     return Bases(*values)
-
-
-def _part_row(part: PartCost) -> dict[str, Any]:
-    names = ("op", "kernel", "stride", "expand_ratio", "se_ratio", "group_width", "layers")
-    design = {name: getattr(part.stage, name, None) for name in names}
-    return {
-        "part": part.name,
-        **design,
-        "channels": part.channels,
-        **part.cost._asdict(),
-        "output_size": part.output_size,
-    }

@@ -1,8 +1,12 @@
-"""`nas trials` and `nas pareto`: what a run has found so far."""
+"""`nas trials`: what a run has found so far."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,51 +19,113 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from results.correction import Correction
-    from results.store import TrialStore
+
+
+class TrialsFormat(StrEnum):
+    """How a trial table is written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+
+
+_TrialsFormat = typer.Option("--format", help="How to write. Default: by the ending of --out's file, else a table.")
+_Out = typer.Option("--out", "-o", metavar="FILE", help="Write into this file, in the place of stdout.")
+_TensorBoard = typer.Option(metavar="DIR", help="Write the trials for TensorBoard's HParams into this new folder.")
+_Storage = typer.Option(
+    help="Copy the trials into an Optuna study, as `nas search --optuna-storage` does: sqlite:///FILE.db, a URL or a "
+    "journal."
+)
 
 
 def trials(
     run: options.Run,
     top: Annotated[int | None, typer.Option(min=1, help="Only the trials of the highest rewards.")] = None,
     correction: options.CorrectionOption = None,
-    format: options.FormatOption = Format.table,
+    format: Annotated[TrialsFormat | None, _TrialsFormat] = None,
+    out: Annotated[Path | None, _Out] = None,
+    tensorboard: Annotated[Path | None, _TensorBoard] = None,
+    optuna_storage: Annotated[str | None, _Storage] = None,
 ) -> None:
-    """List the trials of a run, also while it runs."""
+    """List the trials of a run, also while it runs, or write them for other software.
+
+    With --tensorboard or --optuna-storage, and without --out, nothing is printed on stdout.
+    """
     from results.store import TrialStore
 
+    form = format or _format_of(out)
+    if form is TrialsFormat.parquet and out is None and sys.stdout.isatty():
+        raise ValueError("parquet must go into a file or a pipe, for it is no text: name a file with --out")
     store = TrialStore.open(run)
-    frame = _corrected(store, correction)
+    frame = corrected(store.frame(), [store.configuration], correction)
     if top is not None:
         frame = frame[frame["state"] == "complete"].nlargest(top, "reward")
-    print_frame(frame, format, columns=_columns(frame))
+    if tensorboard is not None:
+        from results.tensorboard import write_hparams
+
+        written = write_hparams(frame, [c["name"] for c in store.configuration["space"]["choices"]], tensorboard)
+        typer.echo(f"wrote {written} trials: tensorboard --logdir {tensorboard}", err=True)
+    if optuna_storage is not None:
+        from nas.optuna_mirror import mirror  # loads Optuna
+
+        missing = mirror(store, optuna_storage, say=lambda text: typer.echo(text, err=True))
+        if missing:
+            raise typer.Exit(1)
+    if out is not None:
+        _write(frame, form, out)
+    elif tensorboard is None and optuna_storage is None:
+        _print(frame, form)
 
 
-def pareto(
+def _format_of(out: Path | None) -> TrialsFormat:
+    """By a file's ending."""
+    known = {".json": TrialsFormat.json, ".jsonl": TrialsFormat.json, ".csv": TrialsFormat.csv}
+    known |= {".parquet": TrialsFormat.parquet, ".txt": TrialsFormat.table}
+    if out is None:
+        return TrialsFormat.table
+    if out.suffix not in known:
+        raise ValueError(f"the file must end in {', '.join(known)}, or --format be given; got {out}")
+    return known[out.suffix]
+
+
+def _print(frame: pd.DataFrame, form: TrialsFormat) -> None:
+    if form is TrialsFormat.parquet:
+        from results.table import parquet_bytes
+
+        sys.stdout.buffer.write(parquet_bytes(frame))
+    else:
+        print_frame(frame, Format(form.value), columns=_columns(frame))
+
+
+def _write(frame: pd.DataFrame, form: TrialsFormat, path: Path) -> None:
+    """Into a file, whole or not at all."""
+    partial = path.with_name(f".partial{os.getpid()}-{path.name}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file, redirect_stdout(file):
+            _print(frame, form)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    typer.echo(f"wrote {path}: {len(frame)} trials", err=True)
+
+
+def compact(
     run: options.Run,
-    objectives: Annotated[
-        str | None,
-        typer.Option(help="Columns of the trial table; of accuracy and reward more is better. Default: the run's."),
-    ] = None,
-    correction: options.CorrectionOption = None,
-    format: options.FormatOption = Format.table,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to; new or empty.")],
 ) -> None:
-    """List the trials of a run that no other beats in every objective."""
-    from results.pareto import front_of
+    """Copy a run into two files, run.json and trials.parquet, that every command reads; it cannot be resumed."""
+    from results.compact import compact as write
     from results.store import TrialStore
 
     store = TrialStore.open(run)
-    names = objectives.split(",") if objectives else _objectives_of(store.configuration)
-    front = front_of(_corrected(store, correction), [name.strip() for name in names])
-    print_frame(front, format, columns=_columns(front))
+    write(store, out)
+    before, after = (sum(path.stat().st_size for path in folder.iterdir()) for folder in (run, out))
+    typer.echo(f"wrote {out}: {after / 1e6:.2f} MB, of {before / 1e6:.2f} MB", err=True)
 
 
-def _objectives_of(configuration: Mapping[str, Any]) -> list[str]:
-    return list(configuration.get("identity", {}).get("objectives", ("accuracy", "step_time", "params")))
-
-
-def _corrected(store: TrialStore, path: Path | None) -> pd.DataFrame:
-    """A run's table with the corrected accuracy beside the raw one, where a correction is given that helps."""
-    frame = store.frame()
+def corrected(frame: pd.DataFrame, configurations: Sequence[Mapping[str, Any]], path: Path | None) -> pd.DataFrame:
+    """A table of runs with the corrected accuracy beside the raw one, where a correction is given that helps."""
     if path is None:
         return frame
     from results.correction import Correction
@@ -67,17 +133,17 @@ def _corrected(store: TrialStore, path: Path | None) -> pd.DataFrame:
     correction = Correction.read(path)
     typer.echo(correction.verdict, err=True)
     if correction.helps:
-        for line in _of_another_proxy(correction, store):
+        for line in dict.fromkeys(line for about in configurations for line in _of_another_proxy(correction, about)):
             typer.echo(line, err=True)
         frame.insert(list(frame.columns).index("accuracy") + 1, "accuracy_corrected", correction.corrected(frame))
     return frame
 
 
-def _of_another_proxy(correction: Correction, store: TrialStore) -> list[str]:
+def _of_another_proxy(correction: Correction, configuration: Mapping[str, Any]) -> list[str]:
     """A warning where a correction was fitted to other measurements than a run's, or where that is not known."""
     from nas.identity import differences, measured_by
 
-    there, here = correction.measured_by, measured_by(store.configuration)
+    there, here = correction.measured_by, measured_by(configuration)
     if there is None or here is None:
         return ["warning: whether the correction was fitted to this run's proxy is not known"]
     found = differences(there, here)

@@ -13,7 +13,7 @@ import numpy as np
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
-    from trainers.calibration import Calibration
+    from trainers.expected import Calibration
     from trainers.recipe import Recipe
 
 FORMATS = (".json", ".csv")

@@ -26,8 +26,9 @@ import ray.train
 from ray.train.torch import TorchTrainer, get_device
 
 from nas.evaluation import failure_of
+from nas.interrupts import first_interrupt
 from nas.search import Workers
-from nas.trainings import FILE, Watch, locked, reopen, write_results
+from nas.trainings import FILE, RAY, Watch, locked, reopen, write_results
 from trainers.devices import use_one_core
 from trainers.epoch import Epoch
 from trainers.group import Group
@@ -45,8 +46,6 @@ LOCK_WAIT_S = 30.0
 
 COMMAND_SILENT_S = 20.0
 """How long the command may ask nothing before workers take it for killed, and end; Ray may keep them much longer."""
-
-_OWN_FOLDER = ".ray"
 
 
 class _Step(NamedTuple):
@@ -110,7 +109,7 @@ def epochs_on(
     with ray_started(workers), _own_folder(folder) as scratch:
         enough = ray.cluster_resources().get("GPU", 0.0) >= workers.count
         on_gpu = workers.gpus > 0 or (workers.address is not None and device == "auto" and enough)
-        post = _Post.remote(len(training.told))  # type: ignore[attr-defined]
+        post = _Post.remote(training.over)  # type: ignore[attr-defined]
         task = _Task(str(folder), (folder / FILE).read_text(), str(Path.cwd()), save_every_s, on_gpu, post)
         running = _fit.remote(task, workers.count, workers.cpus, str(scratch))
         try:
@@ -124,17 +123,26 @@ def epochs_on(
 
 
 def _epochs(post: Any, running: Any, watch: Watch, say: Callable[[str], None]) -> Iterator[Epoch]:
-    """What is told of the training until it is over."""
-    over = False
-    while not over:
-        over = bool(ray.wait([running], timeout=0.3)[0])
-        for event in ray.get(post.take.remote()):
-            if isinstance(event, str):
-                say(event)
-            elif isinstance(event, _Step):
-                watch(*event)
-            else:
-                yield event
+    """What is told of the training until it is over.
+
+    Ctrl-C is heeded between two looks: raised wherever it comes, Ray's own code may swallow it.
+
+    Raises:
+        KeyboardInterrupt: it was asked for.
+    """
+    over, stopping = False, threading.Event()
+    with first_interrupt(stopping.set):
+        while not over:
+            over = bool(ray.wait([running], timeout=0.3)[0])
+            if stopping.is_set():
+                raise KeyboardInterrupt
+            for event in ray.get(post.take.remote()):
+                if isinstance(event, str):
+                    say(event)
+                elif isinstance(event, _Step):
+                    watch(*event)
+                else:
+                    yield event
     reason = ray.get(running)
     failure = ray.get(post.failure.remote())
     if failure is not None:
@@ -158,7 +166,7 @@ def _end(running: Any) -> None:
 @contextmanager
 def _own_folder(folder: Path) -> Iterator[Path]:
     """Where Ray Train writes; in the training's folder, since it must be one that all machines see, too."""
-    own = folder / _OWN_FOLDER
+    own = folder / RAY
     shutil.rmtree(own, ignore_errors=True)  # of a training that was killed
     try:
         yield own
@@ -202,7 +210,7 @@ class _Post:
     """Where the workers leave what the command is to be told.
 
     Args:
-        told: epochs that it knows.
+        told: the last epoch that it knows.
     """
 
     def __init__(self, told: int) -> None:
@@ -227,7 +235,7 @@ class _Post:
     def tell(self, epochs: list[Epoch]) -> None:
         """Epochs are over; those that were told before are not told again."""
         new = [epoch for epoch in epochs if epoch.epoch > self._told]
-        self._told += len(new)
+        self._told = max([self._told, *(epoch.epoch for epoch in new)])
         self._step = None  # it is behind us
         self._events += new
 
@@ -357,7 +365,7 @@ def _plain(error: Exception) -> Exception:
     """An error of a kind that the command tells as such, and that every process can read."""
     if isinstance(error, OSError) and error.errno is not None:
         return OSError(error.errno, error.strerror, error.filename)
-    for kind in (BlockingIOError, OSError, ValueError):
+    for kind in (BlockingIOError, OSError, ValueError, MemoryError):
         if isinstance(error, kind):
             return kind(str(error))
     return ChildProcessError(f"a worker failed: {failure_of(error).reason}")

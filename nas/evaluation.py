@@ -11,6 +11,7 @@ from typing import Any
 from nas.problem import Problem
 from results.trial import Failure, FailureKind, Measurement
 from search_spaces import Architecture
+from trainers.out_of_memory import is_out_of_memory
 from trainers.over_limit import OverLimit
 
 Evaluate = Callable[[Architecture, int], Iterator[Measurement] | Measurement]
@@ -107,15 +108,6 @@ def _numbers_in(measurement: Measurement) -> Iterator[tuple[str, float]]:
         yield from ((name, v) for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, float))
 
 
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "status_alloc_failed",  # cuBLAS and cuDNN
-)
-
-
 _DEVICE_LOST = (
     "cuda error",
     "device-side assert",
@@ -143,16 +135,13 @@ def _device_is_lost(error: BaseException, text: str) -> bool:
 def failure_of(error: BaseException) -> Failure:
     """The kind of failure that an exception is, and its last line; `worker_lost` where its GPU is of no more use."""
     kinds: dict[type[BaseException], FailureKind] = {
-        MemoryError: "out_of_memory",
         FloatingPointError: "diverged",
         TimeoutError: "timeout",
         OverLimit: "over_limit",
     }
     kind: FailureKind = next((kind for cls, kind in kinds.items() if isinstance(error, cls)), "error")
     text = str(error).lower()
-    if type(error).__name__ == "OutOfMemoryError" or (
-        isinstance(error, RuntimeError | OSError) and any(sign in text for sign in _OUT_OF_MEMORY)
-    ):
+    if is_out_of_memory(error):
         kind = "out_of_memory"
     elif _device_is_lost(error, text):
         kind = "worker_lost"

@@ -118,7 +118,8 @@ def with_calibration(
     task: Any, config: SearchConfig, space: SearchSpace, started: bool, given: Mapping[str, Any] | None
 ) -> list[str]:
     """Let the proxy know what step times to expect; tells by what."""
-    from trainers.calibration import Calibration, calibrate, keep, kept_calibration  # loads torch
+    from trainers.calibration import calibrate, keep, kept_calibration  # loads torch
+    from trainers.expected import Calibration
 
     if started:
         task.calibration = None if given is None else Calibration.from_json(given)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.networks import NamedNetwork, find_network
+from nas.training_results import results_of
 from nas.trainings import WEIGHTS
 from search_spaces import PUBLISHED, Architecture, ImageSizes
 
@@ -142,8 +143,8 @@ def _of_training(folder: Path, weights: Path | None) -> Exported:
             f"{folder / 'training.json'} names no architecture: what was trained is a module of your own, which is "
             f"exported with torch from Python"
         )
-    if weights is None:
-        weights = folder / WEIGHTS
+    own = weights is None
+    weights = weights or folder / WEIGHTS
     if not weights.is_file():
         raise ValueError(f"{folder} has no weights yet; let `nas train` end an epoch, or name a file with --weights")
     recipe = training.get("recipe", {})
@@ -156,10 +157,22 @@ def _of_training(folder: Path, weights: Path | None) -> Exported:
     return Exported(
         network=_as_weights_have_it(found, weights),
         weights=weights,
-        training={k: v for k, v in training.items() if k != "provenance"},
-        results=_results(weights),
+        training=_recorded(training),
+        results=_results(weights) | (results_of(folder) if own else {}),
         search=training.get("provenance") or {},
     )
+
+
+def _recorded(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training's file says of it; earlier ones leave out settings at their defaults, and repeat two."""
+    from trainers.recipe import Recipe
+
+    told = {name: value for name, value in training.items() if name != "provenance"}
+    if "recipe" in told:
+        told["recipe"] = {**Recipe().to_json(), **told["recipe"]}
+    if "settings" in told:  # what the recipe has of them goes before
+        told["settings"] = {k: v for k, v in told["settings"].items() if k not in ("dropout", "survival")}
+    return told
 
 
 def _results(weights: Path) -> dict[str, str]:

@@ -65,6 +65,14 @@ def find_network(text: str, trial: int | None = None) -> NamedNetwork:
     return found
 
 
+def shape_of(network: NamedNetwork, num_classes: int | None, in_channels: int | None) -> dict[str, int]:
+    """Classes and channels: those asked for, else those the network was searched or scaled for, else ImageNet's."""
+    return {
+        "num_classes": num_classes or network.num_classes or 1000,
+        "in_channels": in_channels or network.in_channels or 3,
+    }
+
+
 def _of_file(path: Path) -> NamedNetwork:
     try:
         content = path.read_text().strip()

@@ -10,6 +10,22 @@ import typer
 from nas.show import Format
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+Network = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCH|RUN",
+        help="A published name, an architecture text, a file with either, a file of `nas scale`, or a run's folder.",
+    ),
+]
+TrialOption = Annotated[
+    int | None, typer.Option(min=0, help="Which trial of the run. Default: the one of the highest reward.")
+]
+NumClasses = Annotated[
+    int | None, typer.Option(min=1, help="Outputs of the classifier. Default: the run's or the file's, else 1000.")
+]
+InChannels = Annotated[
+    int | None, typer.Option(min=1, help="Channels of a picture. Default: the run's or the file's, else 3.")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
 Budget = typer.Option(
     "--budget", "-n", min=1, help="Candidates to evaluate; failed ones count, repeats and reused ones do not."

@@ -15,7 +15,10 @@ from typing import Any
 
 import optuna
 
-from nas.optuna_storage import let_go, reason_of
+from nas.controllers import CONTROLLERS
+from nas.controllers.optuna_sampler import MULTI_OBJECTIVE
+from nas.optuna_storage import let_go, open_storage, reason_of
+from nas.plugins import is_file_reference, resolve
 from results.pareto import MAXIMISED
 from results.store import TrialStore
 from results.trial import Trial
@@ -84,10 +87,10 @@ class OptunaMirror:
         while self._thread.is_alive() and len(self._copied) > copied:  # a server that hangs does not hold up the end
             copied = len(self._copied)
             self._thread.join(_PATIENCE_S)
-        if missing := len(self._missing()):
+        if missing := self.missing:
             self._say(
                 f"{missing} {'trial is' if missing == 1 else 'trials are'} missing from the Optuna study {self._name}: "
-                f"`nas resume {self._store.folder} --optuna-storage URL` adds what is missing"
+                f"`nas trials {self._store.folder} --optuna-storage URL` adds what is missing"
             )
         let_go(self._storage)
 
@@ -163,6 +166,11 @@ class OptunaMirror:
                     f"its trials are added as soon as they can be"
                 )
 
+    @property
+    def missing(self) -> int:
+        """How many trials are over and not in the study."""
+        return len(self._missing())
+
     def _missing(self) -> list[Trial]:
         trials = list(self._store.trials.values())  # in one step, since the search adds to them
         return [t for t in trials if t.state in _STATES and t.told_at is not None and t.number not in self._copied]
@@ -171,6 +179,45 @@ class OptunaMirror:
         """The trials that the study holds, by their numbers in the run."""
         numbers = (trial.user_attrs.get("number") for trial in self._study.get_trials(deepcopy=False))
         return {number for number in numbers if number is not None}
+
+
+def mirror(store: TrialStore, url: str, *, say: Callable[[str], None]) -> int:
+    """Copy the trials of a run that are over into an Optuna study, those that it does not hold yet.
+
+    The study's values are the reward; of a search whose controller optimises the objectives themselves, these.
+
+    Args:
+        store: of the run, as it is now.
+        url: of the storage, as `open_storage` takes it.
+        say: told what was copied, or why not.
+
+    Returns:
+        how many are missing from the study all the same.
+
+    Raises:
+        ValueError: as `open_storage` and `OptunaMirror`.
+    """
+    configuration = store.configuration
+    space = SearchSpace.from_json(configuration["space"])
+    copy = OptunaMirror(store, open_storage(url), space=space, objectives=_optimised(configuration), say=say)
+    with copy:
+        pass
+    if not copy.missing:
+        over = sum(trial.state in _STATES for trial in store.trials.values())
+        say(f"the study {store.folder.resolve().name} holds all {over} trials that are over")
+    return copy.missing
+
+
+def _optimised(configuration: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The objectives of a search whose controller optimises them; None of another, which goes by the reward."""
+    identity = configuration.get("identity", {})
+    controller = str(identity.get("controller", ""))
+    if is_file_reference(controller):
+        made = resolve("controller", configuration["options"]["controller"], CONTROLLERS)
+        by_objectives = bool(getattr(made, "multi_objective", False))
+    else:
+        by_objectives = controller.removeprefix("optuna:") in MULTI_OBJECTIVE
+    return tuple(identity["objectives"]) if by_objectives else None
 
 
 class _OtherStudyError(ValueError):

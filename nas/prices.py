@@ -60,7 +60,7 @@ class Prices:
         Raises:
             ValueError: the device's memory does not suffice.
         """
-        with self._memory_errors(architecture, image_size):
+        with out_of_memory_said(architecture, image_size, self.batch_size):
             return self._timer(architecture, image_size)
 
     def _step_time(self, architecture: Architecture, image_size: int) -> float:
@@ -71,24 +71,10 @@ class Prices:
         return ratio * self._base_seconds
 
     def _peak_memory(self, architecture: Architecture, image_size: int) -> float:
-        with self._memory_errors(architecture, image_size):
+        with out_of_memory_said(architecture, image_size, self.batch_size):
             found = self._timer.peak_memory_bytes(architecture, image_size)
         self.say(f"peak memory {shown('peak_memory', found)} at {image_size} px: {brief(architecture)}")
         return float(found)
-
-    @contextmanager
-    def _memory_errors(self, architecture: Architecture, image_size: int) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            failure = failure_of(error)
-            if failure.kind != "out_of_memory":
-                raise
-            raise ValueError(
-                f"a training step must fit into the device's memory; at {image_size} px and a batch of "
-                f"{self.batch_size} it does not ({failure.reason}). Choose a smaller batch size or target. "
-                f"The network was {architecture}"
-            ) from error
 
     @cached_property
     def _timer(self) -> StepTimer:
@@ -111,3 +97,19 @@ class Prices:
         seconds = self.step_time(self.base, self.image_size).anchor_seconds
         self.say(f"the baseline's step takes {shown('step_time', seconds)} on {self._timer.device}")
         return seconds
+
+
+@contextmanager
+def out_of_memory_said(architecture: Architecture, image_size: int, batch_size: int) -> Iterator[None]:
+    """Make a ValueError that says what to do of the error of a device whose memory does not suffice."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        failure = failure_of(error)
+        if failure.kind != "out_of_memory":
+            raise
+        raise ValueError(
+            f"a training step must fit into the device's memory; at {image_size} px and a batch of "
+            f"{batch_size} it does not ({failure.reason}). Choose a smaller batch size or target. "
+            f"The network was {architecture}"
+        ) from error

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +130,14 @@ class Problem:
         """The measurement with params, macs and activations in closed form where it has none."""
         known = self.cost(architecture)._asdict()
         return replace(measurement, **{k: v for k, v in known.items() if getattr(measurement, k) is None})
+
+
+def reference_point(identity: Mapping[str, Any]) -> dict[str, float]:
+    """What the hypervolume of a search with this identity is told against: by objective, the value that gains 0."""
+    shape = {name: identity["task"][name] for name in ("num_classes", "in_channels") if name in identity["task"]}
+    anchor = cost(SearchSpace.from_json(identity["space"]).backbone, identity["image_size"], **shape)
+    relative = dict.fromkeys(OBJECTIVES, REFERENCE_COST)
+    return {**relative, **{k: REFERENCE_COST * v for k, v in anchor._asdict().items()}, "accuracy": 0.0}
 
 
 class ClosedForm:

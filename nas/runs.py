@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import datetime
 import platform
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import nas
 from nas.config import Search, SearchConfig, build
 from nas.identity import brought_up_to_date, differences
+from nas.interrupts import first_interrupt
 from nas.reuse import by_network, earlier_run, trainings
 from nas.search import EarlyStopping, Workers, run
 from nas.session import SearchSession
@@ -219,22 +218,13 @@ def finish(
 @contextmanager
 def graceful_interrupts(session: SearchSession, say: Callable[[str], None]) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) lets the running candidates end, the second stops at once."""
-    asked = 0
 
-    def handle(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 1:
-            raise KeyboardInterrupt
+    def stop() -> None:
         session.stop("interrupted")
         say("finishing the candidates that are running; once more stops at once")
 
-    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with first_interrupt(stop):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def default_folder(config: SearchConfig) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import socket
 import threading
@@ -16,6 +15,7 @@ from itertools import count, pairwise, takewhile
 from nas.evaluation import Evaluate, evaluations
 from nas.session import SearchSession
 from results.trial import Failure, Trial
+from trainers.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def choose_workers(
         ValueError: more GPUs are asked for than there are, or a cluster that does not answer, or without saying
             how many workers.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if count is not None and count < 1:
         raise ValueError(f"workers must be at least 1; got {count}")
     if gpus_per_trial is not None and not (

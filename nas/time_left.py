@@ -102,8 +102,9 @@ class TimeLeft:
         if sizes and None in paces.values() and not self._between_s:
             return None
         steps_s = sum(count * size**2 * (paces[size] or 0.0) for size, count in sizes.items())
-        epochs = math.ceil((self.pictures - self._seen) * self.recipe.epochs / self.pictures - 1e-9)
-        return steps_s + epochs * self._epoch_end_s()
+        epochs, every = self.recipe.epochs, self.recipe.evaluate_epochs
+        over = math.floor(self._seen * epochs / self.pictures + 1e-9)
+        return steps_s + (-(-epochs // every) - over // every) * self._epoch_end_s()
 
     def _epoch_end_s(self) -> float:
         if self._between_s:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from nas.search import Workers, check_reachable
+from trainers.cores import usable_cores
 
 if TYPE_CHECKING:
     from trainers.recipe import Recipe
@@ -41,7 +41,7 @@ def choose_devices(count: int | None, *, shards: int | None, device: str, addres
         return None
     from trainers.devices import count_gpus, torch_device
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     on_gpus = torch_device(device).type == "cuda"
     there, what = (count_gpus(), "GPUs") if on_gpus else (cores, "cores")
     if count > there:

@@ -98,12 +98,12 @@ def is_over(folder: Path) -> bool:
     from results.metrics import read_metrics
 
     metrics = folder / METRICS
-    return metrics.is_file() and len(read_metrics(metrics)) >= read(folder)["recipe"]["epochs"]
+    return metrics.is_file() and read_metrics(metrics)["epoch"].max() >= read(folder)["recipe"]["epochs"]
 
 
 def _draw(folder: Path) -> None:
     from results.metrics import read_metrics
-    from results.plots import plot_curves
+    from results.plots.curves import plot_curves
 
     if (folder / METRICS).is_file():
         plot_curves(read_metrics(folder / METRICS), folder / CURVES, title=folder.resolve().name)

@@ -10,14 +10,17 @@ import fcntl
 import json
 import os
 import platform
+import shutil
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nas
+from nas.interrupts import first_interrupt
 from results.store import check_free
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ Watch = Callable[["Settings", int, float | None], None]
 
 SCHEMA_VERSION = 1
 FILE, CHECKPOINTS, METRICS, WEIGHTS = "training.json", "checkpoints", "metrics.parquet", "model.safetensors"
+RAY = ".ray"
+"""Where Ray Train writes, while it runs."""
 
 
 def is_training(folder: Path) -> bool:
@@ -54,13 +59,13 @@ def begin(task: TrainingTask, folder: Path, device: str, *, provenance: Mapping[
     """
     from trainers.checkpoint import Checkpoints
 
-    check_free(folder)  # before pictures are read
+    _check_new(folder)  # before pictures are read
     training = task.training(device, checkpoints=Checkpoints(folder / CHECKPOINTS))
     pictures = training.pictures
     content = {
         "schema_version": SCHEMA_VERSION,
-        **task.to_json(),
-        "recipe": training.recipe.describe(),
+        **task.begun_with(training.network).to_json(),
+        "recipe": training.recipe.to_json(),
         "num_classes": len(pictures.class_names),
         "class_names": pictures.class_names,
         "in_channels": pictures.in_channels,
@@ -75,8 +80,7 @@ def begin(task: TrainingTask, folder: Path, device: str, *, provenance: Mapping[
         },
         **({"provenance": dict(provenance)} if provenance else {}),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / FILE, content)
+    _create(folder, content)
     return training
 
 
@@ -94,7 +98,9 @@ def read(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
         found = content["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read ({error!r}); restore it from a copy") from error
+        raise ValueError(
+            f"{path} cannot be read ({error!r}): restore it from a copy, or remove {folder} and begin again"
+        ) from error
     if found != SCHEMA_VERSION:
         raise ValueError(f"{folder} has schema version {found}, and this release reads {SCHEMA_VERSION}")
     return dict(content)
@@ -112,29 +118,36 @@ def task_of(content: Mapping[str, Any]) -> tuple[TrainingTask, Normalisation]:
 
 
 def reopen(folder: Path, device: str, *, group: Group | None = None) -> Training:
-    """A training to go on with, at its last checkpoint.
+    """A training to go on with, at its last checkpoint. What a kill left half written is removed.
 
     Args:
-        group: of the processes that train it together, of which this is one.
+        group: of the processes that train it together, of which this is one; the first of them holds the folder's lock.
 
     Raises:
+        BlockingIOError: another process trains in the folder.
         ValueError: the pictures have changed since, or a file of it cannot be read.
         OSError: pictures or files cannot be had.
     """
-    from trainers.checkpoint import Checkpoints
+    content = read(folder)
+    if group is not None:
+        return _opened(folder, content, device, group)
     from trainers.group import ALONE
 
-    content = read(folder)
+    with locked(folder):  # so that no checkpoint is removed while it is read
+        shutil.rmtree(folder / RAY, ignore_errors=True)
+        return _opened(folder, content, device, ALONE)
+
+
+def _opened(folder: Path, content: Mapping[str, Any], device: str, group: Group) -> Training:
+    from trainers.checkpoint import Checkpoints
+    from trainers.task import check_pictures
+
     task, normalisation = task_of(content)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
-    training = task.training(device, checkpoints=checkpoints, normalisation=normalisation, group=group or ALONE)
-    pictures = training.pictures
-    for name, here in (("fingerprint", pictures.fingerprint), ("form", pictures.form), ("pictures", pictures.sizes)):
-        if content[name] != here:
-            raise ValueError(
-                f"the pictures of {task.source} must be those that the training began with: {name} was "
-                f"{content[name]}, and is {here}: bring them back, or begin another training"
-            )
+    training = task.training(device, checkpoints=checkpoints, normalisation=normalisation, group=group)
+    check_pictures(training.pictures, content, task.source)
+    if not group.rank:
+        checkpoints.tidy(keep=None if training.best is None else training.best[1])
     return training
 
 
@@ -145,7 +158,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         BlockingIOError: one does.
     """
-    descriptor = os.open(folder / FILE, os.O_RDONLY)
+    descriptor = os.open(folder / FILE, os.O_RDWR)  # a file that is never replaced; NFS locks none that is read only
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -157,6 +170,20 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def _held(training: Training, folder: Path) -> Iterator[None]:
+    """`locked`, for a training that is at the folder's last checkpoint.
+
+    Raises:
+        BlockingIOError: another process trains in the folder, or did since the training was opened.
+    """
+    with locked(folder):
+        steps = training.checkpoints.steps() if training.checkpoints else []
+        if max(steps, default=0) != training.step:
+            raise BlockingIOError(f"another process has trained in {folder} meanwhile: go on with: nas train {folder}")
+        yield
+
+
 def catch_up(training: Training, folder: Path) -> None:
     """Bring a folder's results up to its checkpoint: a kill may have come between the two.
 
@@ -165,22 +192,38 @@ def catch_up(training: Training, folder: Path) -> None:
         OSError: the disk would not take them.
     """
     if training.told:
-        with locked(folder):
+        with _held(training, folder):
             write_results(training, folder)
 
 
 def epochs_here(training: Training, folder: Path, watch: Watch, *, save_every_s: float) -> Generator[Epoch, None, None]:
     """Train to the end in this process; gives each epoch as it is over, when the folder has its results.
 
+    The first Ctrl-C (or SIGTERM) ends the step, or the evaluation, and saves.
+
     Args:
         watch: is told of each step before it is taken.
 
     Raises:
+        KeyboardInterrupt: it was asked for.
         BlockingIOError: another process trains in the folder.
         FloatingPointError, OSError: as of `Training.run`.
     """
-    with locked(folder):
-        for epoch in training.run(save_every_s=save_every_s, watch=lambda now, seen: watch(now, seen, training.loss)):
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        stopping = True
+        print("saving after this step; once more stops at once", file=sys.stderr)
+
+    def before_step(now: Settings, seen: int) -> None:
+        if stopping:
+            training.save()
+            raise KeyboardInterrupt
+        watch(now, seen, training.loss)
+
+    with _held(training, folder), first_interrupt(stop):
+        for epoch in training.run(save_every_s=save_every_s, watch=before_step):
             write_results(training, folder)
             yield epoch
 
@@ -189,50 +232,84 @@ def write_results(training: Training, folder: Path) -> None:
     """Bring metrics and weights up to the last epoch.
 
     Raises:
+        ValueError: the weights of the best epoch are nowhere.
         OSError: the disk would not take them; those that were there are as they were.
     """
     from results.metrics import write_metrics
-    from trainers.weights import save_weights
+    from trainers.best_weights import save_best
 
     write_metrics([asdict(epoch) for epoch in training.told], folder / METRICS)
-    if training.best is not None and training.best[1] == training.step:
-        mean, std = ([value / 255 for value in values] for values in training.normalisation)
-        about = {
-            "accuracy": str(training.best[0]),
-            "mean": json.dumps(mean),
-            "std": json.dumps(std),
-            "class_names": json.dumps(training.pictures.class_names),
-        }
-        save_weights(training.evaluated, folder / WEIGHTS, about)
+    save_best(training, folder / WEIGHTS)
 
 
-def evaluate(folder: Path, device: str, *, split: str, source: str | None = None) -> dict[str, Any]:
+def evaluate(
+    folder: Path, device: str, *, split: str | None = None, source: str | None = None, image_size: int | None = None
+) -> dict[str, Any]:
     """The accuracy of a training's best weights on a split of its pictures, or on others of the same classes.
 
     Args:
-        split: `minival` or `test`.
-        source: of other pictures, all of which are evaluated.
+        split: `minival` or `test`; None is the test split.
+        source: of other pictures: their test split is evaluated, or all where they have none.
+        image_size: side of the pictures, in pixels; None is the recipe's.
 
     Raises:
-        ValueError: there is no such split, or the others have other classes.
+        ValueError: there is no such split, the pictures have changed since, or the others have other classes or were
+            trained on.
         OSError: pictures or weights cannot be had.
     """
     from trainers.devices import torch_device
     from trainers.evaluate import evaluation
 
+    if split is not None and source is not None:
+        raise ValueError(
+            f"a split (--split) must be of the pictures that were trained on; got {split} of {source} (--data), of "
+            f"which the test split is evaluated, or all: leave one out"
+        )
     content = read(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():
-        raise FileNotFoundError(f"{folder} has no weights yet (there is no {WEIGHTS}): let `nas train` end an epoch")
+        raise FileNotFoundError(f"{folder} has no weights (there is no {WEIGHTS}): `nas train {folder}` writes them")
     task, normalisation = task_of(content)
+    if image_size is not None:
+        task = replace(task, recipe=replace(task.recipe, eval_size=image_size))
+        form = content.pop("form").split()[0]  # packed at another size, the pictures are the same
+        task = task if source is not None else replace(task, memory=form)
     found = evaluation(
-        task, weights, normalisation, torch_device(device), split=split, source=source,
-        class_names=tuple(content["class_names"]),
-    )  # fmt: skip
-    return {"folder": str(folder), "split": split if source is None else source, **found}
+        task, weights, normalisation, torch_device(device), split=split or "test", source=source, known=content
+    )
+    return {"folder": str(folder), "split": source or split or "test", **found}
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
+def _check_new(folder: Path) -> None:
+    if is_training(folder):
+        raise FileExistsError(
+            f"{folder} must not exist yet, and it holds a training: go on with `nas train {folder}`, or name another"
+        )
+    check_free(folder)
+
+
+def _create(folder: Path, content: Mapping[str, Any]) -> None:
+    """Make a training's folder with its file, or nothing.
+
+    Raises:
+        FileExistsError: it holds something by now.
+        OSError: the disk would not take it.
+    """
+    from trainers.durable import sync
+
+    _check_new(folder)
+    path, new = folder / FILE, not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x") as file:  # of two processes that begin here at once, one gets through
+            file.write(json.dumps(content, indent=1) + "\n")
+        sync(path)
+        sync(folder)
+    except FileExistsError:
+        _check_new(folder)
+        raise
+    except OSError:
+        path.unlink(missing_ok=True)
+        if new:
+            folder.rmdir()
+        raise

@@ -34,7 +34,7 @@ class Journal:
         self._lock = threading.Lock()  # lines of two threads do not mix
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._fd)
         except BlockingIOError as error:
             os.close(self._fd)
             raise BlockingIOError(
@@ -94,6 +94,33 @@ class Journal:
             self._fd = -1
 
 
+def _lock(fd: int) -> None:
+    """Take the lock; not at the first try alone, since `is_written` holds it for an instant."""
+    for pause_s in (0.02, 0.1):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause_s)
+        else:
+            return
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_written(path: Path) -> bool | None:
+    """Whether a process holds a journal open for writing; None where the file system does not tell.
+
+    A file system that is shared over a network may say no of a process on another machine.
+    """
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go when the file is closed
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
 def read_events(path: Path, start: int = 0) -> Iterator[tuple[Event, int]]:
     """The events from byte `start` on, each with the byte after it; a torn last line is left out.
 
@@ -118,6 +145,22 @@ def read_events(path: Path, start: int = 0) -> Iterator[tuple[Event, int]]:
                     f"from a copy, or cut it before that line to lose what came after"
                 ) from error
             yield event, position
+
+
+def read_kind(path: Path, kind: str) -> Iterator[Event]:
+    """The events of one kind, by a look at the beginning of each line: the others are not parsed.
+
+    Raises:
+        ValueError: as `read_events`, where a line of the kind is broken.
+    """
+    begins = json.dumps({"event": kind}, separators=(",", ":"))[:-1].encode()  # as `Journal` writes it
+    with path.open("rb") as file:
+        for line in file:
+            if line.startswith(begins) and line.endswith(b"\n"):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    yield from (event for event, _ in read_events(path) if event["event"] == kind)  # names the line
 
 
 def _lines_before(path: Path, end: int) -> int:

@@ -115,7 +115,14 @@ def write_table(table: pa.Table, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         # absolute: pyarrow takes a relative path with a colon in it for a URI
-        pq.write_table(table, partial.absolute(), write_page_checksum=True)
+        pq.write_table(table, partial.absolute(), compression="zstd", write_page_checksum=True)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """A trial table, or some of its rows, as a parquet file; pandas reads the same types from it."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
+    return bytes(sink.getvalue())

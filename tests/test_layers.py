@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,12 +33,17 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "torch": ("trainers", "nas.controllers.ppo"),
     "ray": ("nas.tune", "nas.early_stopping", "nas.distributed", "nas.ray_cluster"),
     "optuna": ("nas.controllers.optuna_sampler", "nas.optuna_mirror", "nas.optuna_storage"),
-    "sklearn": ("trainers.surrogate",),
+    "sklearn": ("trainers.surrogate", "results.analysis.importance"),
     "pyarrow": ("results", "trainers.parquet_files", "trainers.row_groups", "trainers.tabular"),
-    "pandas": ("results", "trainers.data", "trainers.tabular", "nas.show", "nas.cli_trials"),  # the last two for a type
+    "pandas": (  # those of nas for a type
+        *("results", "trainers.data", "trainers.tabular"),
+        *("nas.show", "nas.cli_trials", "nas.cli_pareto", "nas.cli_compare", "nas.cli_plot"),
+    ),
     "PIL": ("trainers.sources", "trainers.decode"),
     "mlxtend": ("trainers.data", "trainers.sources"),
-    "matplotlib": ("results.report", "results.plots"),
+    "matplotlib": ("results.plots", "nas.cli_plot"),  # that of nas for a type
+    "jinja2": ("results.report",),
+    "markupsafe": ("results.report",),
     "tensorboardX": ("results.tensorboard",),
     "safetensors": ("trainers",),
     "onnx": ("trainers.export",),
@@ -113,7 +119,7 @@ def test_help_loads_nothing_heavy_nor_numpy() -> None:
     assert loaded.isdisjoint({*HOMES, "numpy"})
 
 
-@pytest.mark.parametrize("command", ["pareto", "trials"])
+@pytest.mark.parametrize("command", ["pareto", "trials", "compare", "report", "plot"])
 def test_looking_at_a_run_loads_neither_torch_nor_ray(tmp_path: Path, command: str) -> None:
     space = SPACES["small"]
     store = TrialStore.create(tmp_path / "run", {"space": space.to_json()})
@@ -123,9 +129,15 @@ def test_looking_at_a_run_loads_neither_torch_nor_ray(tmp_path: Path, command: s
     store.measured(0, Measurement(accuracy=0.5, step_time=1.0, params=100))
     store.told(replace(trial, state="complete", reward=0.5))
     store.close()
-    loaded = loaded_by(NAS, command, str(tmp_path / "run"))
+    folders = [tmp_path / "run"]
+    if command == "compare":
+        folders.append(shutil.copytree(tmp_path / "run", tmp_path / "other"))
+    drawn = ["-o", str(tmp_path / "figure.svg"), "--kind", "pareto"]
+    out = {"report": ["-o", str(tmp_path / "report.html")], "plot": drawn}.get(command, [])
+    loaded = loaded_by(NAS, command, *map(str, folders), *out)
     assert "pandas" in loaded
-    assert loaded.isdisjoint({"torch", "ray", "optuna", "PIL", "mlxtend", "matplotlib"})
+    assert loaded.isdisjoint({"torch", "ray", "optuna", "mlxtend"})
+    assert command == "plot" or loaded.isdisjoint({"matplotlib", "PIL"})
 
 
 def test_describing_a_network_loads_neither_torch_nor_ray() -> None:

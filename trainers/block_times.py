@@ -8,65 +8,21 @@ gradient is known.
 from __future__ import annotations
 
 import itertools
+import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from search_spaces import Architecture, Stage
-from trainers.step_timer import RandomStep
-
-
-class Block(NamedTuple):
-    """What decides the time of a part of a network, at one batch size, optimiser and device.
-
-    Attributes:
-        part: `stem`, `head`, `classifier` (with pooling and loss), or the op of a stage.
-        in_channels: width of its input.
-        channels: width of its output.
-        side: of its input map, in pixels.
-        kernel: side of the window; so the following are of a stage's block.
-        stride: of this block.
-        expand_ratio: as in `Stage`.
-        se_ratio: as in `Stage`.
-        group_width: as in `Stage`.
-    """
-
-    part: str
-    in_channels: int
-    channels: int
-    side: int
-    kernel: int = 0
-    stride: int = 0
-    expand_ratio: int = 0
-    se_ratio: float = 0.0
-    group_width: int = 0
-
-
-def blocks_of(architecture: Architecture, image_size: int, *, num_classes: int, in_channels: int) -> list[Block]:
-    """The parts of a network in the order they are computed, a repeated layer as often as it is there."""
-    side, width = image_size, architecture.stem_channels
-    blocks = [Block("stem", in_channels, width, side)]
-    side = -(-side // 2)
-    for stage in architecture.stages:
-        for layer in range(stage.layers):
-            stride = stage.stride if layer == 0 else 1
-            blocks.append(_block(stage, width, side, stride))
-            side, width = -(-side // stride), stage.channels
-    if architecture.head_channels:
-        blocks.append(Block("head", width, architecture.head_channels, side))
-        width = architecture.head_channels
-    blocks.append(Block("classifier", width, num_classes, side))
-    return blocks
-
-
-def _block(stage: Stage, in_channels: int, side: int, stride: int) -> Block:
-    kind = (stage.kernel, stride, stage.expand_ratio, stage.se_ratio, stage.group_width)
-    return Block(stage.op, in_channels, stage.channels, side, *kind)
+from search_spaces import Architecture
+from trainers.devices import torch_device
+from trainers.recipe import Recipe
+from trainers.step_timer import RandomStep, one_thread
+from trainers.watch import watch_of
 
 
 class BlockTimes(NamedTuple):
@@ -79,6 +35,39 @@ class BlockTimes(NamedTuple):
 
     blocks: list[float]
     optimizer: float
+
+
+_WARM_UP_STEPS = 3
+_STEPS = 9
+_TIME_LIMIT_S = 60.0  # after which no further step is timed
+
+
+def typical_times(
+    architecture: Architecture, image_size: int, recipe: Recipe, *, shape: Mapping[str, int], device: str
+) -> BlockTimes:
+    """What each part of a step takes, in the median of some steps; on a CPU on one thread, as step times are measured.
+
+    Args:
+        architecture: the network.
+        image_size: side of its pictures, in pixels.
+        recipe: its batch size, optimiser and loss.
+        shape: num_classes and in_channels.
+        device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
+
+    Raises:
+        ValueError: the device is unknown or not there.
+        torch.OutOfMemoryError: the device's memory did not suffice.
+    """
+    where, begun = torch_device(device), time.monotonic()
+    found: list[BlockTimes] = []
+    with one_thread() if where.type == "cpu" else nullcontext(), watch_of(where):
+        step = RandomStep(architecture, image_size, recipe, **shape, device=where)
+        for _ in range(_WARM_UP_STEPS):
+            step()
+        while len(found) < _STEPS and (not found or time.monotonic() - begun < _TIME_LIMIT_S):
+            found.append(time_blocks(step, where))
+    blocks = [statistics.median(times) for times in zip(*(one.blocks for one in found), strict=True)]
+    return BlockTimes(blocks, statistics.median(one.optimizer for one in found))
 
 
 @dataclass

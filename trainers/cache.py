@@ -14,3 +14,8 @@ def cache_folder() -> Path:
     if own := os.environ.get("NAS_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "training-aware-nas"
+
+
+def calibrations_folder() -> Path:
+    """Where `nas calibrate` keeps its tables, a JSON file each."""
+    return cache_folder() / "calibrations"

@@ -1,9 +1,4 @@
-"""`Calibration`: what a training step of any network of a space takes on this device, from the times of its blocks.
-
-A step's time is nearly the sum of what its blocks take in a network (`block_times`), and a space has few different
-blocks: an op with its kernel, expansion and squeeze-excite, at a stage, as a first or a repeated layer. Such a table
-gave inference times within 1 % (Accel-NASBench, arXiv 2404.08005, has the networks); this one is of training.
-"""
+"""Making and keeping a `Calibration`: the blocks of a space timed on this device, in networks that train."""
 
 from __future__ import annotations
 
@@ -14,26 +9,23 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from search_spaces import Architecture, SearchSpace, Stage, part_costs
-from trainers.block_times import Block, blocks_of, time_blocks
-from trainers.cache import cache_folder
+from search_spaces import Architecture, SearchSpace
+from trainers.block_times import time_blocks
+from trainers.cache import calibrations_folder
 from trainers.devices import device_name, torch_device
+from trainers.expected import Block, Calibration, Timed, blocks_of
 from trainers.recipe import Recipe
 from trainers.step_timer import RandomStep, one_thread
 from trainers.watch import watch_of
-
-VERSION = 1
-"""Of what is kept in a file."""
 
 TIME_LIMIT_S = 100.0
 """How long the timing may take by default; large networks on a CPU take longer than that to time once each."""
@@ -48,98 +40,6 @@ STEPS = 5
 """Timed of each network, each between two of the anchor's."""
 
 
-class Timed(NamedTuple):
-    """A block's share of a training step, over the whole step of the anchor.
-
-    Attributes:
-        ratio: the median over the networks in which it was timed.
-        low: the least of them.
-        high: the greatest.
-        networks: how many they were.
-    """
-
-    ratio: float
-    low: float
-    high: float
-    networks: int
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Expected step times of a space's networks; call it with one.
-
-    Args:
-        about: what was timed: space, anchor, image_size, batch_size, device, torch.
-        anchor_s: the anchor's step time, in seconds.
-        blocks: those that were timed.
-        optimizer: the optimiser's step over the anchor's whole step: for itself, and for a million parameters.
-        took_s: how long the timing took.
-    """
-
-    about: Mapping[str, Any]
-    anchor_s: float
-    blocks: Mapping[Block, Timed]
-    optimizer: tuple[float, float]
-    took_s: float
-
-    def __call__(self, architecture: Architecture, *, num_classes: int = 1000, in_channels: int = 3) -> float:
-        """The step time over the anchor's, as the sum of what its parts take.
-
-        A block that was not timed is judged by the multiply-adds and activations of those of its kind that were.
-        """
-        size = self.about["image_size"]
-        shape = {"num_classes": num_classes, "in_channels": in_channels}
-        params = sum(part.cost.params for part in part_costs(architecture, size, **shape))
-        total = self.optimizer[0] + self.optimizer[1] * params / 1e6
-        return total + sum(self._ratio(block) for block in blocks_of(architecture, size, **shape))
-
-    def _ratio(self, block: Block) -> float:
-        if block not in self._known:
-            self._known[block] = float(_costs(block) @ self._prices[block.part if block.part in self._prices else ""])
-        return self._known[block]
-
-    @cached_property
-    def _known(self) -> dict[Block, float]:
-        return {block: timed.ratio for block, timed in self.blocks.items()}
-
-    @cached_property
-    def _prices(self) -> dict[str, NDArray[np.float64]]:
-        """By part, and of all blocks together: the price of a block as such, of its multiply-adds, its activations."""
-        kinds = {"": list(self.blocks)}
-        for block in self.blocks:
-            kinds.setdefault(block.part, []).append(block)
-        return {kind: _fitted([(_costs(b), self.blocks[b].ratio) for b in blocks]) for kind, blocks in kinds.items()}
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` makes an equal calibration of it."""
-        blocks = [{**block._asdict(), **timed._asdict()} for block, timed in self.blocks.items()]
-        return {
-            "version": VERSION,
-            **asdict(replace(self, blocks={})),
-            "optimizer": list(self.optimizer),
-            "blocks": blocks,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Calibration:
-        """Of what `to_json` gave.
-
-        Raises:
-            ValueError: it is of another version, or not a calibration.
-        """
-        try:
-            if data["version"] != VERSION:
-                raise ValueError(f"it has version {data['version']}, this release reads {VERSION}")
-            blocks = {
-                Block(*(row[n] for n in Block._fields)): Timed(*(row[n] for n in Timed._fields))
-                for row in data["blocks"]
-            }
-            step, params = data["optimizer"]
-            return cls(dict(data["about"]), data["anchor_s"], blocks, (step, params), data["took_s"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a calibration that can be read ({error}); calibrate anew: nas calibrate") from error
-
-
 def kept_calibration(space: SearchSpace, image_size: int, recipe: Recipe, *, device: str) -> Calibration | None:
     """The calibration of this device in the user's cache; None where there is none that can be read."""
     about = _about(space, image_size, recipe, torch_device(device))
@@ -148,6 +48,12 @@ def kept_calibration(space: SearchSpace, image_size: int, recipe: Recipe, *, dev
     except (OSError, ValueError):
         return None
     return found if dict(found.about) == about else None
+
+
+def made_here(calibration: Calibration, *, device: str = "auto") -> bool:
+    """Whether a calibration is of this device and this torch."""
+    here = {"device": device_name(torch_device(device)), "torch": torch.__version__}
+    return all(calibration.about.get(name) == value for name, value in here.items())
 
 
 def keep(calibration: Calibration) -> Path:
@@ -290,25 +196,6 @@ def _designs(
         yield best
 
 
-def _costs(block: Block) -> NDArray[np.float64]:
-    """1, millions of multiply-adds, and thousands of activations of the block, for one picture."""
-    if block.kernel:
-        kind = (block.kernel, block.stride, block.expand_ratio, block.channels, 1, block.se_ratio, block.group_width)
-        alone = Architecture(block.in_channels, (Stage(block.part, *kind),), 0)
-        known = part_costs(alone, 2 * block.side)[1].cost  # behind a stem, which halves the picture
-        return np.array([1.0, known.macs / 1e6, known.activations / 1e3])
-    window, side = {"stem": (9, -(-block.side // 2)), "head": (1, block.side)}.get(block.part, (1, 1))
-    activations = block.channels * side**2
-    return np.array([1.0, window * block.in_channels * activations / 1e6, activations / 1e3])
-
-
-def _fitted(rows: Sequence[tuple[NDArray[np.float64], float]]) -> NDArray[np.float64]:
-    """Prices, none negative, with the least relative errors."""
-    costs, ratios = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
-    prices, _ = nnls(costs / ratios[:, None], np.ones(len(rows)))
-    return np.asarray(prices)
-
-
 def _about(space: SearchSpace, image_size: int, recipe: Recipe, device: torch.device) -> dict[str, Any]:
     return {
         "space": space.name,
@@ -323,4 +210,4 @@ def _about(space: SearchSpace, image_size: int, recipe: Recipe, device: torch.de
 
 def _path(about: Mapping[str, Any]) -> Path:
     name = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12).hexdigest()
-    return cache_folder() / "calibrations" / f"{name}.json"
+    return calibrations_folder() / f"{name}.json"

@@ -1,14 +1,14 @@
 """`Checkpoints`: where a training stands, on the disk: tensors as safetensors, everything else as JSON; no pickle.
 
-A checkpoint is a folder `step-NUMBER`, written under another name and renamed when it is whole and on the disk. So the
-one before is good until the next one is, whatever happens meanwhile: a kill, a full disk, a lost machine.
+A checkpoint is a folder `step-NUMBER`, written under another name and renamed when it is whole and on the disk; where
+a step is saved again, as at the end of its epoch, `step-NUMBER.1` comes beside it. So the one before is good until the
+next one is, whatever happens meanwhile: a kill, a full disk, a lost machine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainers.durable import sync
 from trainers.weights import read_tensors, write_tensors
 
 Tensors = Mapping[str, Tensor]
+
+_PARTIAL = ".partial"
+_NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
 
 
 class Checkpoint(NamedTuple):
@@ -58,20 +62,19 @@ class Checkpoints:
         Raises:
             OSError: the disk would not take it; those that are there are as they were.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial, whole = self.folder / f".partial-{os.getpid()}", self._at(step)
+        partial, whole = self.folder / _PARTIAL, self._free(step)
         try:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+            partial.mkdir(parents=True)
             for name, found in tensors.items():
                 write_tensors(found, partial / f"{name}.safetensors", {})
-            (partial / "state.json").write_text(json.dumps({"step": step, **state}, indent=1))
-            for path in (*partial.iterdir(), partial):
-                _sync(path)
-            if whole.exists():  # of a training that was resumed before it, and came here again
-                shutil.rmtree(whole)
+            told = partial / "state.json"
+            told.write_text(json.dumps({"step": step, **state}, indent=1))
+            sync(told)
+            sync(partial)
             partial.rename(whole)
-            _sync(self.folder)
+            sync(self.folder)
+            sync(self.folder.parent)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             last = max(self.steps(), default=None)
@@ -79,18 +82,24 @@ class Checkpoints:
             raise OSError(
                 error.errno, f"the checkpoint of step {step} could not be written ({error.strerror}); {kept}"
             ) from error
-        for other in self.steps():
-            if other not in (step, keep):
-                shutil.rmtree(self._at(other), ignore_errors=True)
+        self.tidy(keep=keep)
         return whole
+
+    def tidy(self, *, keep: int | None) -> None:
+        """Remove all checkpoints but the last and that of a step, and what a kill left of one.
+
+        Args:
+            keep: the step, the best.
+        """
+        folders = self._folders()
+        kept = {folders[step] for step in (keep, max(folders, default=None)) if step in folders}
+        for path in (*self.folder.glob("step-*"), self.folder / _PARTIAL):
+            if path not in kept and (path.name == _PARTIAL or _NAME.fullmatch(path.name)):
+                shutil.rmtree(path, ignore_errors=True)
 
     def steps(self) -> list[int]:
         """Of which steps there are checkpoints, in order."""
-        found = []
-        for path in self.folder.glob("step-*"):
-            with contextlib.suppress(ValueError):
-                found.append(int(path.name.removeprefix("step-")))
-        return sorted(found)
+        return sorted(self._folders())
 
     def load(self, step: int | None = None) -> Checkpoint | None:
         """The checkpoint of a step, or the last; None where there is none.
@@ -98,23 +107,36 @@ class Checkpoints:
         Raises:
             ValueError: it cannot be read (says what to do).
         """
-        steps = self.steps()
+        folders = self._folders()
         if step is None:
-            step = steps[-1] if steps else None
-        if step is None or step not in steps:
+            step = max(folders, default=None)
+        if step is None or step not in folders:
             return None
-        folder = self._at(step)
+        folder = folders.pop(step)
         try:
             state = json.loads((folder / "state.json").read_text())
             tensors = {path.stem: read_tensors(path)[0] for path in sorted(folder.glob("*.safetensors"))}
         except (OSError, ValueError) as error:
-            others = [str(self._at(other)) for other in steps if other != step]
-            remedy = f"remove it, and {others[-1]} is gone on with" if others else "begin again in another folder"
+            last = folders[max(folders)] if folders else None
+            remedy = f"remove it, and {last} is gone on with" if last else "begin again in another folder"
             raise ValueError(f"the checkpoint {folder} cannot be read ({error}): {remedy}") from error
         return Checkpoint(step, tensors, state, folder)
 
-    def _at(self, step: int) -> Path:
-        return self.folder / f"step-{step:09d}"
+    def _folders(self) -> dict[int, Path]:
+        """By step, the folder that was saved last of it."""
+        found: dict[int, tuple[int, Path]] = {}
+        for path in self.folder.glob("step-*"):
+            if name := _NAME.fullmatch(path.name):
+                step, time = int(name[1]), int(name[2] or 0)
+                found[step] = max(found.get(step, (-1, path)), (time, path))
+        return {step: path for step, (_, path) in found.items()}
+
+    def _free(self, step: int) -> Path:
+        """Where a step is saved. What was saved of it before keeps its name: two renamings are not one."""
+        name, before = f"step-{step:09d}", self._folders().get(step)
+        if before is None:
+            return self.folder / name
+        return self.folder / f"{name}.{int(before.suffix[1:] or 0) + 1}"
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -164,11 +186,3 @@ def restore(module: nn.Module, tensors: Tensors, *, where: str) -> None:
                 f"{here} in the network: name the architecture and the classes it was made with"
             )
     module.load_state_dict(dict(tensors))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -93,7 +93,8 @@ def load_data(
             source that has a test split of its own, this is taken; else all its pictures.
         image_size: side of the pictures, in pixels.
         minival: pictures of the minival; None is 2 % of the training pictures, but at least 1,000 (which
-            keeps the noise of an accuracy of .9 under .01), or a quarter of them where that is less.
+            keeps the noise of an accuracy of .9 under .01), or a quarter of them where that is less; 0, for pictures
+            that nothing is trained on, holds out none.
         seed: fixes which pictures are in the minival, and which are trained on.
         train_share: of the pictures that are not in the minival, how many are trained on; of each class its share.
         max_unreadable: share of the pictures of a split that may be unreadable; they are skipped.
@@ -139,7 +140,8 @@ def choose_minival(labels: NDArray[np.int64], size: int | None, seed: int) -> ND
 
     Args:
         labels: (N,) classes of the training pictures.
-        size: how many to hold out; None is 2 % of N, but at least 1,000, or a quarter of N where that is less.
+        size: how many to hold out; None is 2 % of N, but at least 1,000, or a quarter of N where that is less;
+            0 none.
         seed: of the draw.
 
     Returns:
@@ -149,6 +151,8 @@ def choose_minival(labels: NDArray[np.int64], size: int | None, seed: int) -> ND
         ValueError: there are too few pictures, or a class would lose its last one.
     """
     total = len(labels)
+    if size == 0:
+        return np.empty(0, np.int64)
     if size is None:
         if total < 1000:
             raise ValueError(
@@ -176,7 +180,7 @@ def choose_minival(labels: NDArray[np.int64], size: int | None, seed: int) -> ND
 def _check_arguments(
     image_size: int, minival: int | None, seed: int, max_unreadable: float, train_share: float
 ) -> None:
-    for name, value, least in (("image_size", image_size, 1), ("minival", minival, 1), ("seed", seed, 0)):
+    for name, value, least in (("image_size", image_size, 1), ("minival", minival, 0), ("seed", seed, 0)):
         if value is None and name == "minival":
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:

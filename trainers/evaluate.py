@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trainers.normalisation import Normalisation
-from trainers.task import TrainingTask
-from trainers.top1 import top1
+from trainers.own_model import check_model
+from trainers.pictures import Pictures
+from trainers.progressive import check_sizes
+from trainers.task import TrainingTask, check_pictures
+from trainers.top1 import right_in
 from trainers.weights import load_weights
 
 
@@ -23,24 +26,30 @@ def evaluation(
     *,
     split: str,
     source: str | None,
-    class_names: tuple[str, ...],
+    known: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Top-1 accuracy of a training's weights on a split, with its 95 % interval (Wilson's).
 
     Args:
         split: `minival` or `test` of the task's pictures.
         source: of other pictures, which are evaluated in their place: their test split, or all where they have none.
-        class_names: that the weights were trained for.
+        known: of the pictures that were trained on, as `check_pictures`, with `class_names`.
 
     Raises:
-        ValueError: the split is empty, or the pictures have other classes.
+        ValueError: the split is empty, the pictures have other classes, or have changed, others were trained on, or the
+            network does not take their size.
     """
-    if source is not None:
-        task = replace(task, source=source, test_source=None, minival=1)
-    pictures = task.pictures(device)
+    if task.architecture is not None:
+        check_sizes(task.recipe, task.architecture)
+    pictures, class_names = task.pictures(device, other=source), tuple(known["class_names"])
     splits = [split]
-    if source is not None:
-        splits = ["test"] if pictures.sizes["test"] else ["train", "minival"]
+    if source is None:
+        check_pictures(pictures, known, task.source)
+    elif pictures.sizes["test"]:
+        splits = ["test"]
+    else:
+        _check_unseen(pictures, known, source, task.source)
+        splits = ["train"]
     if pictures.class_names != class_names:
         raise ValueError(
             f"pictures must have the classes that were trained, {', '.join(class_names[:5])}, ... "
@@ -50,17 +59,30 @@ def evaluation(
     if not count:
         raise ValueError(f"{task.source} has no {split} split: name pictures with --data, or evaluate another split")
     network = task.network(len(class_names), pictures.in_channels)
-    load_weights(network, weights)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = task.recipe.eval_size or task.recipe.image_size
     assert size is not None
-    right = 0
-    for name in splits:
-        order = range(pictures.sizes[name])
-        batches = pictures.batches(name, order, batch_size=250, image_size=size, boxes=None)
-        right += int(top1(network, batches, normalisation, device).item())
+    if task.model is not None:
+        shape = {"in_channels": pictures.in_channels, "num_classes": len(class_names)}
+        check_model(network, task.model, sizes=[size], **shape)
+    load_weights(network, weights)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    right = sum(right_in(name, pictures, network, image_size=size, normalisation=normalisation) for name in splits)
     low, high = wilson(right, count)
     return {"accuracy": right / count, "low": low, "high": high, "pictures": count, "image_size": size}
+
+
+def _check_unseen(pictures: Pictures, known: Mapping[str, Any], source: str, trained: str) -> None:
+    """That other pictures, all of which are evaluated, are not those that were trained on, as far as can be told.
+
+    Raises:
+        ValueError: they are.
+    """
+    places = (Path(trained).resolve(), Path(trained).resolve() / "train")
+    if pictures.fingerprint == known["fingerprint"] or Path(source).resolve() in places:
+        raise ValueError(
+            f"pictures to evaluate must not have been trained on; those of {source} were, and there is no test split "
+            "among them: evaluate --split minival, or name others"
+        )
 
 
 def wilson(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:

@@ -83,20 +83,32 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         size = distributed.get_world_size(self.group)
-        mean = self._summed(x.mean((0, 2, 3))) / size
-        centred = x - mean[:, None, None]
+        wide = (
+            x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        )  # as torch's own: autocast narrows x alone
+        mean = self._summed(wide.mean((0, 2, 3))) / size
+        centred = wide - mean[:, None, None]
         variance = self._summed(centred.square().mean((0, 2, 3))) / size
-        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
-            with torch.no_grad():
-                count = size * x.numel() // x.shape[1]
-                assert self.momentum is not None
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-                unbiased = variance * count / max(1, count - 1)
-                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-                if self.num_batches_tracked is not None:
-                    self.num_batches_tracked.add_(1)
+        self._remember(mean, variance, size * x.numel() // x.shape[1])
         y: Tensor = centred * torch.rsqrt(variance + self.eps)[:, None, None]
-        return y if self.weight is None else y * self.weight[:, None, None] + self.bias[:, None, None]
+        if self.weight is not None:
+            y = y * self.weight[:, None, None] + self.bias[:, None, None]
+        return y.to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Bring the running statistics up to a batch of so many values a channel."""
+        if not self.track_running_stats or self.running_mean is None or self.running_var is None:
+            return
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        share: Tensor | float | None = self.momentum
+        if share is None:  # the mean over all batches so far
+            assert self.num_batches_tracked is not None
+            share = 1.0 / self.num_batches_tracked.to(self.running_mean.dtype)
+        unbiased = variance * count / max(1, count - 1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
     def _summed(self, value: Tensor) -> Tensor:
         """The sum over all processes, through which gradients flow."""

@@ -30,7 +30,10 @@ class Normalisation(NamedTuple):
         return images.float().sub_(mean).div_(std)
 
 
-def normalisation_of(pictures: Pictures, image_size: int) -> Normalisation:
-    """Mean and deviation of the pixels of some training pictures."""
+def normalisation_of(pictures: Pictures, image_size: int, *, rule: str = "pictures") -> Normalisation:
+    """What pixels are brought to: by mean and deviation of some training pictures, or (`released`) (x - 128) / 128."""
+    if rule == "released":
+        middle = (128.0,) * pictures.in_channels
+        return Normalisation(middle, middle)
     mean, std = statistics(pictures, image_size=image_size)
     return Normalisation(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))

@@ -75,13 +75,13 @@ class Packed:
     Args:
         data: its splits.
         device: where batches go; the pictures too, where they fit (`device_data`).
-        eval_crop: what is evaluated of a picture (`crops.eval_box`).
+        eval_crop: what is evaluated of a picture (`crops.eval_box`), of the square that there is of it.
 
     Attributes: those of `Pictures`.
     """
 
     def __init__(self, data: Data, device: torch.device, *, eval_crop: str = "centre") -> None:
-        self._box = np.array(eval_box(eval_crop, 1, 1, 1))
+        eval_box(eval_crop, 1, 1, 1)  # where there is no such rule, say so now
         self.class_names, self.in_channels = data.class_names, data.in_channels
         self.sizes, self.fingerprint = data.sizes, data.fingerprint
         self.form = f"packed at {data.image_size} px"

@@ -207,6 +207,22 @@ def sizes_of(recipe: Recipe) -> tuple[int, ...]:
     return recipe.progression.sizes(recipe.image_size)
 
 
+def sizes_reached(recipe: Recipe, steps: int, *, seed: int = 0) -> tuple[int, ...]:
+    """The sides of the pictures that a training of so many steps has, in pixels; few steps do not reach all stages.
+
+    Args:
+        recipe: the training.
+        steps: of `recipe.batch_size` pictures.
+        seed: of the sizes that are drawn.
+    """
+    at, stages = 0.0, set[int]()
+    while at < steps:
+        now = settings_at(recipe, at, steps, seed=seed)
+        stages.add(now.stage)
+        at += max(now.batch_size / recipe.batch_size, steps / 1000)  # of a long training, a thousand looks
+    return tuple(sizes_of(recipe)[stage] for stage in sorted(stages))
+
+
 def check_sizes(recipe: Recipe, architecture: Architecture) -> None:
     """That no picture, of training or evaluation, is smaller than the network's total stride.
 
@@ -215,13 +231,20 @@ def check_sizes(recipe: Recipe, architecture: Architecture) -> None:
     """
     stride, sizes = architecture.total_stride, sizes_of(recipe)
     if min(sizes) < stride:
+        progression, largest = recipe.progression, max(sizes)
+        if largest < stride or progression.kind in ("constant", "fixres"):
+            remedy = f"a larger image_size (--image-size), {recipe.image_size} px now"
+        else:
+            remedy = f"a larger smallest size, such as --progression {progression.kind},smallest:{stride}"
         raise ValueError(
             f"pictures must have at least the network's total stride as their side, {stride} px; the progression "
-            f"{recipe.progression} trains at {', '.join(map(str, sizes))} px: take a larger "
-            f"{'image_size' if recipe.progression.kind in ('constant', 'fixres') else 'smallest size'}"
+            f"{progression} trains at {', '.join(map(str, sizes))} px: take {remedy}"
         )
     if recipe.eval_size is not None and recipe.eval_size < stride:
-        raise ValueError(f"eval_size must be at least the network's total stride, {stride} px; got {recipe.eval_size}")
+        raise ValueError(
+            f"eval_size, the side of the pictures in evaluation, must be at least the network's total stride, {stride} "
+            f"px; got {recipe.eval_size}"
+        )
 
 
 def _stage(recipe: Recipe, count: int, step: float, steps: int, seed: int) -> int:

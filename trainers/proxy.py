@@ -18,10 +18,10 @@ from torch import Tensor
 from results.trial import Measurement
 from search_spaces import Architecture, cost
 from search_spaces.efficientnet import scale_uniformly
-from trainers.calibration import Calibration
 from trainers.data import Data
 from trainers.device_data import MEMORY_SHARE, DeviceData, on_device
 from trainers.devices import device_name, torch_device
+from trainers.expected import Calibration
 from trainers.memory import with_peak
 from trainers.network import Network, build_network
 from trainers.over_limit import check_memory
@@ -85,6 +85,8 @@ class ProxyTask:
             raise ValueError(f"memory_share must be a share from 0 to 1; got {memory_share!r}")
         if latency_batch is not None and latency_batch < 1:
             raise ValueError(f"latency_batch must be at least 1 picture; got {latency_batch}")
+        if not data.sizes["minival"]:
+            raise ValueError("minival must have at least 1 picture, to measure accuracies on; it has none")
         if recipe.batch_size > data.sizes["train"]:
             raise ValueError(
                 f"batch_size must be at most the {data.sizes['train']} training pictures; got {recipe.batch_size}"

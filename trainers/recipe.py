@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from trainers.augmentation import Augmentation
+from trainers.crops import EVAL_CROPS
 from trainers.progressive import Progression
 
 OPTIMIZERS = ("sgd", "rmsprop", "adamw")
 SCHEDULES = ("cosine", "exponential", "constant")
+NORMALISATIONS = ("pictures", "released")
 
 _ALWAYS_DESCRIBED = frozenset(  # what recipes had when the first runs were written, whose identity must not change
     (
@@ -25,7 +27,18 @@ _ALWAYS_DESCRIBED = frozenset(  # what recipes had when the first runs were writ
         "augmentation",
     )
 )
-_LEAST = {"epochs": 1, "batch_size": 1, "min_steps": 0, "accumulate": 1, "image_size": 1, "eval_size": 1}
+_NO_MORE = frozenset(("multi_label",))
+"""Settings without effect that recipes once had."""
+
+_LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "min_steps": 0,
+    "accumulate": 1,
+    "image_size": 1,
+    "eval_size": 1,
+    "evaluate_epochs": 1,
+}
 _SHARES = ("momentum", "rms_decay", "warmup_share", "label_smoothing", "ema", "dropout")
 _POSITIVE = ("learning_rate", "epsilon", "decay_factor", "decay_epochs")
 
@@ -47,7 +60,8 @@ class Recipe:
         warmup_share: part of all steps in which the learning rate rises.
         label_smoothing: share of the target spread evenly over the classes.
         augmentation: how the training pictures are varied.
-        min_steps: the training has at least so many steps, and as many epochs as these take (`for_pictures`).
+        min_steps: the training has at least so many steps, and as many epochs as these take (`for_pictures`); it is
+            then evaluated some hundred times, or after each epoch, if they are fewer.
         optimizer: one of `OPTIMIZERS`; `rmsprop` is TensorFlow's, which is not torch's (`trainers/optimizer.py`).
         rms_decay: of the mean of squared gradients, in RMSProp.
         epsilon: what is added to the mean square (RMSProp) or its root (AdamW); None is 1e-3 and 1e-8.
@@ -57,7 +71,7 @@ class Recipe:
             factor over the whole training.
         warmup_epochs: epochs in which the learning rate rises; None: `warmup_share` says it.
         l2: the decay is the gradient of weight_decay · ½‖w‖² in the loss; else it shrinks the weights themselves
-            (decoupled, arXiv 1711.05101). That of SGD is always in the gradient.
+            (decoupled, arXiv 1711.05101). Not to be set for SGD, whose decay is in the gradient in any case.
         ema: decay of the exponential moving average of weights and batch norm's statistics, which is what is
             evaluated; 0 is none.
         dropout: share of the pooled features dropped before the classifier.
@@ -70,10 +84,12 @@ class Recipe:
             memory; batch norm sees each on its own.
         min_crop_area: least share of a picture's area in the random crop that is resized to the training size;
             1 is the whole picture.
-        multi_label: whether the training is meant for pictures with several labels. Pictures that come with lists of
-            them have targets with equal shares, 1 in all, in any recipe.
         smaller_sizes_larger_batches: whether a step has two, three, ... batches where pictures are so small that
             these have no more pixels than one at the largest size; the learning rate grows in proportion.
+        eval_crop: what is evaluated of a picture (`crops.eval_box`); one that was packed is its centred square already.
+        normalisation: what pixels x, from 0 to 255, are brought to: by the mean and deviation of the training pictures
+            (`pictures`), or (x - 128) / 128, as EfficientNetV2's code (`released`). That of given weights goes before.
+        evaluate_epochs: epochs from one evaluation, and its checkpoint, to the next; the last is always evaluated.
 
     Raises:
         ValueError: a value is out of its range.
@@ -105,8 +121,10 @@ class Recipe:
     progression: Progression = field(default_factory=Progression)
     accumulate: int = 1
     min_crop_area: float = 1.0
-    multi_label: bool = False
     smaller_sizes_larger_batches: bool = False
+    eval_crop: str = "centre"
+    normalisation: str = "pictures"
+    evaluate_epochs: int = 1
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
@@ -128,7 +146,13 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1; got {value}")
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        names = {
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+            "eval_crop": EVAL_CROPS,
+            "normalisation": NORMALISATIONS,
+        }
+        for name, known in names.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
         self._check_together()
@@ -143,19 +167,27 @@ class Recipe:
             raise ValueError(
                 f"accumulate must divide batch_size, {self.batch_size}, into equal parts; got {self.accumulate}"
             )
+        if self.l2 and self.optimizer == "sgd":
+            raise ValueError(
+                "l2 must be left out with sgd, whose decay is in the gradient in any case; got l2=True: set l2=False"
+            )
         one_size = self.progression.kind in ("constant", "fixres")
         if self.image_size is not None and not one_size and self.progression.smallest > self.image_size:
             raise ValueError(
                 f"the smallest size of the progression {self.progression} must be at most image_size, "
-                f"{self.image_size}; it is {self.progression.smallest}"
+                f"{self.image_size}; it is {self.progression.smallest}: give a smaller one, such as "
+                f"{self.progression.kind},smallest:{-(-self.image_size // 2)}"
             )
 
-    def describe(self) -> dict[str, Any]:
-        """The settings as plain data; a setting that came later is left out where it is at its default."""
-        changed = self.changed()
+    def to_json(self) -> dict[str, Any]:
+        """All settings as plain data, which holds whatever the defaults become; `from_json` reads it."""
         texts = {name: str(getattr(self, name)) for name in ("augmentation", "progression")}
-        settings = {f.name: texts.get(f.name, getattr(self, f.name)) for f in fields(self)}
-        return {name: value for name, value in settings.items() if name in _ALWAYS_DESCRIBED or name in changed}
+        return {f.name: texts.get(f.name, getattr(self, f.name)) for f in fields(self)}
+
+    def describe(self) -> dict[str, Any]:
+        """The settings by which a search's runs are known; one that came later is left out at its default."""
+        changed = self.changed()
+        return {name: value for name, value in self.to_json().items() if name in _ALWAYS_DESCRIBED or name in changed}
 
     def changed(self) -> frozenset[str]:
         """The names of the settings that are not at their defaults."""
@@ -164,16 +196,18 @@ class Recipe:
 
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> Recipe:
-        """The inverse of `describe`; settings that are not there are at their defaults.
+        """The inverse of `to_json` and `describe`; settings that are not there are at their defaults.
 
         Raises:
             ValueError: a setting is unknown, or out of its range.
         """
         known = [f.name for f in fields(cls)]
-        for name in settings:
+        parsed: dict[str, Any] = {name: value for name, value in settings.items() if name not in _NO_MORE}
+        for name in parsed:
             if name not in known:
                 raise ValueError(f"a recipe must have settings among {', '.join(known)}; got {name!r}")
-        parsed: dict[str, Any] = dict(settings)
+        if parsed.get("optimizer", "sgd") == "sgd":
+            parsed.pop("l2", None)  # it had no effect, and might be set
         if "augmentation" in parsed:
             parsed["augmentation"] = Augmentation.parse(parsed["augmentation"])
         if "progression" in parsed:
@@ -188,8 +222,28 @@ class Recipe:
         """
         batches = count // self.batch_size  # the last, smaller batch of an epoch is left out
         if not batches:
-            raise ValueError(f"batch_size must be at most the {count} training pictures; got {self.batch_size}")
-        return replace(self, epochs=max(self.epochs, -(-self.min_steps // batches)), min_steps=0)
+            raise ValueError(
+                f"batch_size must be at most the {count} training pictures; got {self.batch_size}: take a smaller one "
+                f"(--batch-size)"
+            )
+        epochs = max(self.epochs, -(-self.min_steps // batches))
+        apart = max(self.evaluate_epochs, -(-self.min_steps // (100 * batches)))
+        return replace(self, epochs=epochs, min_steps=0, evaluate_epochs=apart)
+
+    def for_epochs(self, epochs: int) -> Recipe:
+        """This recipe in so many epochs, no more and no less: warm-up and the falls of an exponential schedule, which
+        are told in epochs, keep their shares of the training.
+
+        Raises:
+            ValueError: it is less than one epoch.
+        """
+        share = epochs / self.epochs
+        warm, falls = self.warmup_epochs, self.decay_epochs
+        if self.schedule == "exponential" and falls is not None:
+            falls *= share
+        return replace(
+            self, epochs=epochs, min_steps=0, warmup_epochs=None if warm is None else warm * share, decay_epochs=falls
+        )
 
     def learning_rate_at(self, step: float, steps: int) -> float:
         """The learning rate of step `step`, counted from 0, of `steps`."""

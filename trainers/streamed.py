@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainers.cores import usable_cores
 from trainers.crops import Box, Integers, box_within, epoch_order, eval_box
 from trainers.data import choose_minival
 from trainers.datasets import Dataset
@@ -121,7 +121,7 @@ class Streamed:
         self.in_channels = 3 if False in looked_at else 1
         self.unreadable: dict[str, str] = {}
         self._device, self._eval_crop = device, eval_crop
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         self._workers = workers or cores
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
 

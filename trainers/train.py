@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from trainers.allocator import keep_freed_memory
-from trainers.augment import augmented, mixed
 from trainers.device_data import DeviceData, DeviceSplit
 from trainers.optimizer import make_optimizer
 from trainers.recipe import Recipe
+from trainers.variation import varied
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -134,18 +133,19 @@ def train_epochs(
     step, taken, since = TrainingStep(network, recipe, device), 0, 0
     generator = torch.Generator().manual_seed(seed)
     chance = torch.Generator(device).manual_seed(seed)
-    varied = recipe.augmentation
     network.train()
     total = torch.zeros((), device=device)
     for _ in range(recipe.epochs):
         order = torch.randperm(count, generator=generator)[: batches * recipe.batch_size]
         for images, labels in data.train.batches(order, recipe.batch_size):
             rate = recipe.learning_rate_at(taken, recipe.epochs * batches)
-            inputs = data.normalised(augmented(images, varied, chance))
-            targets = labels
-            if varied.mixup or varied.cutmix:
-                shares = F.one_hot(labels, data.num_classes).float()
-                inputs, targets = mixed(inputs, shares, varied, chance)
+            inputs, targets = varied(
+                (images, labels),
+                recipe.augmentation,
+                normalisation=data.normalised,
+                num_classes=data.num_classes,
+                chance=chance,
+            )
             total += around(partial(step, inputs, targets, rate))
             taken += 1
             if taken in places:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,7 +17,7 @@ def varied(
     batch: tuple[Tensor, Tensor],
     augmentation: Augmentation,
     *,
-    normalisation: Normalisation,
+    normalisation: Normalisation | Callable[[Tensor], Tensor],
     num_classes: int,
     chance: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
@@ -24,7 +26,7 @@ def varied(
     Args:
         batch: pictures (n, channels, side, side) uint8, and their labels, (n,) int64 or (n, classes) shares.
         augmentation: how they are varied.
-        normalisation: of their pixels.
+        normalisation: from uint8 pixels to floats.
         num_classes: of the labels.
         chance: of all that is drawn, on the device.
 

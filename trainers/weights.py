@@ -5,10 +5,12 @@ Files are safetensors, or pickles of tensors that torch reads with `weights_only
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from trainers.blocks import NetworkSettings
+from trainers.durable import sync
 from trainers.foreign import Convention, timm_convention, timm_names, torchvision_convention, torchvision_names
 from trainers.network import Network, build_network
 
@@ -32,20 +35,24 @@ class LoadedWeights:
 
     Args:
         kind: `own`, `timm` or `torchvision`: whose names the file has.
-        reset: tensors that were not loaded, since the file's classifier has other classes, or it has none.
+        tensors: how many were loaded.
+        reset: those that were not, since the file's classifier has other classes, or it has none.
         name: of the network in the library it comes from, where that is known.
         mean: of each channel of the pictures it was trained on, whose values are in 0 to 1; None where not known.
         std: of each channel, what pictures were divided by after the mean was subtracted.
     """
 
     kind: str
+    tensors: int
     reset: tuple[str, ...]
     name: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
 
-def load_weights(network: nn.Module, path: Path, *, name: str | None = None) -> LoadedWeights:
+def load_weights(
+    network: nn.Module, path: Path, *, name: str | None = None, class_names: Sequence[str] | None = None
+) -> LoadedWeights:
     """Load the weights of a file into a network, and set the padding and epsilon that they were trained with.
 
     A classifier of other classes stays as it is in the network. Where anything else differs, nothing is loaded.
@@ -57,6 +64,8 @@ def load_weights(network: nn.Module, path: Path, *, name: str | None = None) -> 
             `model` or their moving averages, which go first.
         name: what timm calls the network, such as `tf_efficientnetv2_s`; None to take it from the config.json beside
             the file or the file's name.
+        class_names: of the network's classes, where the classifier is to be loaded only if the file does not name
+            others.
 
     Raises:
         ValueError: the file cannot be read, or is of another network (names the first tensor that differs, and its
@@ -75,14 +84,16 @@ def load_weights(network: nn.Module, path: Path, *, name: str | None = None) -> 
         else:
             convention = _own_convention(about, network, path)
     theirs = {ours: renamed(ours, names) for ours in network.state_dict()}
-    reset = _other_classifier(network, tensors, theirs)
+    named = class_names is not None and json.loads(about.get("class_names", "null")) not in (None, list(class_names))
+    reset = _other_classifier(network, tensors, theirs, named_otherwise=named)
     loaded = _matching(network.state_dict(), tensors, theirs, reset=reset, path=path)
     network.load_state_dict(loaded, strict=False)
+    known = LoadedWeights(kind=kind, tensors=len(loaded), reset=reset)
     if convention is None:
-        return LoadedWeights(kind=kind, reset=reset)
+        return known
     if isinstance(network, Network):
         network.adopt(padding=convention.padding, bn_eps=convention.bn_eps)
-    return LoadedWeights(kind=kind, reset=reset, name=convention.name, mean=convention.mean, std=convention.std)
+    return replace(known, name=convention.name, mean=convention.mean, std=convention.std)
 
 
 def save_weights(network: nn.Module, path: Path, about: Mapping[str, str] | None = None) -> None:
@@ -186,7 +197,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write tensors as safetensors, whole or not at all.
+    """Write tensors as safetensors, whole or not at all, and bring them to the disk.
 
     Raises:
         OSError: it cannot be written; the file that was there is as it was.
@@ -196,11 +207,17 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
     unfinished = path.with_name(path.name + ".partial")
     try:
         save_file(plain, unfinished, dict(metadata))
+        sync(unfinished)
         unfinished.replace(path)
+        sync(path.parent)
     except (OSError, SafetensorError) as error:
         unfinished.unlink(missing_ok=True)
+        number = getattr(error, "errno", None)
+        if number is None:  # safetensors tells the system's number in its words alone
+            found = re.search(r"os error (\d+)", str(error))
+            number = int(found[1]) if found else errno.EIO
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OSError(getattr(error, "errno", None) or 5, reason, str(path)) from error
+        raise OSError(number, reason, str(path)) from error
 
 
 def renamed(key: str, names: Mapping[str, str]) -> str:
@@ -243,7 +260,9 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "()"
 
 
-def _other_classifier(network: nn.Module, tensors: Mapping[str, Tensor], theirs: Mapping[str, str]) -> tuple[str, ...]:
+def _other_classifier(
+    network: nn.Module, tensors: Mapping[str, Tensor], theirs: Mapping[str, str], *, named_otherwise: bool
+) -> tuple[str, ...]:
     """The classifier's tensors where the file has other classes, or none; of any module its last linear layer."""
     linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
@@ -253,8 +272,8 @@ def _other_classifier(network: nn.Module, tensors: Mapping[str, Tensor], theirs:
     weight = tensors.get(theirs[keys[0]])
     if weight is None:
         return keys if not any(theirs[key] in tensors for key in keys) else ()
-    other = weight.dim() == 2 and weight.shape[1] == classifier.in_features and len(weight) != classifier.out_features
-    return keys if other else ()
+    fits = weight.dim() == 2 and weight.shape[1] == classifier.in_features
+    return keys if fits and (named_otherwise or len(weight) != classifier.out_features) else ()
 
 
 def _own_convention(about: Mapping[str, str], network: Network, path: Path) -> Convention:

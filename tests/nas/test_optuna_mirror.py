@@ -256,7 +256,7 @@ def test_a_storage_that_fails_is_said_once_and_what_is_missing_at_the_end(
     assert said == [
         "the Optuna study run could not be written (database is locked); the search goes on, and its trials are added "
         "as soon as they can be",
-        f"2 trials are missing from the Optuna study run: `nas resume {store.folder} --optuna-storage URL` adds what "
+        f"2 trials are missing from the Optuna study run: `nas trials {store.folder} --optuna-storage URL` adds what "
         f"is missing",
     ]
 

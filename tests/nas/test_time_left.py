@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,10 +50,11 @@ class Machine:
                 self.now += self.slow_first_s * (now.image_size not in self.sizes)
                 self.sizes.add(now.image_size)
                 seen += now.batch_size
-            self.now += self.evaluation_s
             seen = end
-            self.left.ended(seen)
-            self.told.append((self.now, self.left.left_s()))
+            if end // PER_EPOCH % self.recipe.evaluate_epochs == 0 or end == self.pictures:
+                self.now += self.evaluation_s
+                self.left.ended(seen)
+                self.told.append((self.now, self.left.left_s()))
 
 
 @given(
@@ -101,6 +104,14 @@ def test_evaluation_and_what_else_ends_an_epoch_counts() -> None:
     machine = Machine(recipe("constant"), evaluation=5.0)
     machine.run()
     first = next(number for number, (at, _) in enumerate(machine.told) if at > machine.told[0][0] + 1000)
+    at, left = machine.told[first]
+    assert left == pytest.approx(machine.now - at, rel=0.02)
+
+
+def test_evaluations_that_are_epochs_apart_count_as_often_as_they_come() -> None:
+    machine = Machine(replace(recipe("constant"), evaluate_epochs=7), evaluation=20.0)
+    machine.run()
+    first = next(number for number, (at, _) in enumerate(machine.told) if at > machine.told[0][0] + 5000)
     at, left = machine.told[first]
     assert left == pytest.approx(machine.now - at, rel=0.02)
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 from nas_command import error, nas
 from PIL import Image
+from safetensors import SafetensorError
 from tensorboardX.proto.event_pb2 import Event
 
 from results.metrics import read_metrics
@@ -92,7 +93,6 @@ def test_pictures_with_several_labels_and_then_others(tmp_path: Path) -> None:
     told = json.loads(first.out)
     assert told["accuracy"] > 0.8, "right is what is among a picture's labels"
     content = json.loads(Path("first/training.json").read_text())
-    assert content["recipe"]["multi_label"] is True
     assert (content["class_names"], content["form"]) == (["ant", "bee", "cat", "dog"], "streamed")
     again = json.loads(nas("evaluate", "first", "--split", "minival", "--format", "json").out)
     assert again["accuracy"] == pytest.approx(told["accuracy"], abs=0.02)
@@ -162,12 +162,48 @@ def test_a_network_of_ones_own_is_tried_first(tmp_path: Path) -> None:
     assert "fixed must take pictures of shape (1, 3, 8, 8), of which this training has some" in error(
         "train", "--model", "mine.py:fixed", *options, *PROGRESSIVE
     )
-    assert nas("train", "--model", "mine.py:fixed", "--data", data, *QUICK, "--progression", "constant").code == 0
+    fixed = ("--model", "mine.py:fixed", "--data", data, *QUICK, "--progression", "constant", "-o", "fixed")
+    assert nas("train", *fixed).code == 0
+    assert "fixed must take pictures of shape (1, 3, 20, 20)" in error(
+        "evaluate", "fixed", "--image-size", 20, "--split", "minival"
+    )
     assert (
         "headless must give a logit for each of the 4 classes, (1, 4) for a picture of 16 px; got (1, 8, 14"
         in error("train", "--model", "mine.py:headless", *options, "--progression", "constant")
     )
     assert not Path("t").exists()
+
+
+def test_a_model_in_a_module_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_here.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        f"{MODEL}\n\n@dataclass\nclass Width:\n    of: int = 8\n"
+    )
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    data = folder(tmp_path / "data", count=120)
+    common = ("--data", data, *QUICK, "--epochs", 1, "--progression", "constant")
+    for model in ("mine_here:net", "mine_here.py:net"):
+        found = nas("train", "--model", model, *common, "-o", model.replace(":", "-"))
+        assert found.code == 0, found.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def net(num_classes):\n    return {}[0]", r"called with num_classes=4 alone; it raised KeyError: 0$"),
+        ("def net():\n    pass", r"called with num_classes=4 alone; it raised TypeError: net\(\) got an unexpected"),
+        ("def net(num_classes:\n", r"\S*/bad.py cannot be imported: SyntaxError: .*\(bad.py, line 1\)$"),
+        ("1 / 0", r"\S*/bad.py cannot be imported: ZeroDivisionError: division by zero$"),
+        ("def other(num_classes):\n    pass", r"must be a function of \S*/bad.py; its functions are other$"),
+        (MODEL.replace("Conv2d(3,", "Conv2d(1,"), r"must take pictures of 3 channels, which these have; it takes 1: "),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_said(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    data = folder(tmp_path / "data", count=120)
+    told = error("train", "--model", "bad.py:net", "--data", data, *QUICK, "--progression", "constant")
+    assert re.search(said, told), told
+    assert "No module named 'nowhere'" in error("train", "--model", "nowhere:net", "--data", data, *QUICK)
 
 
 def test_weights_of_another_network_of_ones_own(tmp_path: Path) -> None:
@@ -207,6 +243,18 @@ def test_a_picture_that_cannot_be_read_in_the_middle(tmp_path: Path) -> None:
         assert last.startswith("2 pictures could not be read, and were left out or replaced by others: ")
         assert "101.jpg" in last
         assert "102.jpg" in last
+
+
+def test_a_full_disk_says_to_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: object, file: Path, metadata: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    data = folder(tmp_path / "data", count=120)
+    monkeypatch.setattr("trainers.weights.save_file", full)
+    found = nas("train", ARCHITECTURE, "--data", data, *QUICK, "-o", "t")
+    assert found.code == 1
+    assert "what was saved is kept; make room on the disk, and go on with: nas train t\n" in found.err
+    assert "No space left on device" in found.err.splitlines()[-1]
 
 
 def test_a_training_that_diverges(tmp_path: Path) -> None:

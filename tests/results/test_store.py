@@ -688,13 +688,15 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("writing", [False, True])
-def test_a_run_without_its_journal_is_an_error_not_a_new_run(tmp_path: Path, writing: bool) -> None:
+def test_a_run_without_its_journal_is_an_error_not_a_new_run(tmp_path: Path) -> None:
     a_finished_run(tmp_path / "run").close()
     (tmp_path / "run" / "journal.jsonl").unlink()
     with pytest.raises(FileNotFoundError, match=r"holds a run.json but no journal.jsonl; restore it from a copy"):
-        TrialStore.open(tmp_path / "run", writing=writing)
-    assert not (tmp_path / "run" / "journal.jsonl").exists()
+        TrialStore.open(tmp_path / "run", writing=True)
+    (tmp_path / "run" / "trials.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds a run.json but no journal.jsonl; restore it from a copy"):
+        TrialStore.open(tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
 
 
 @pytest.mark.parametrize(
@@ -735,7 +737,7 @@ def test_a_torn_middle_line_is_named(broken_journal: Path) -> None:
     broken_journal.write_bytes(b"".join([*lines[:4], lines[4][:20] + b"\n", *lines[5:]]))
     for writing in (False, True):
         with pytest.raises(ValueError, match=r"journal.jsonl, line 5: not a journal line"):
-            TrialStore.open(broken_journal.parent, writing=writing)
+            _ = TrialStore.open(broken_journal.parent, writing=writing).trials
     broken_journal.write_bytes(whole)
 
 

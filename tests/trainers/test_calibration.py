@@ -19,8 +19,9 @@ from search_spaces import PUBLISHED, SPACES, Architecture, Stage, part_costs
 from search_spaces.efficientnet import training_aware_space
 from search_spaces.space import SearchSpace
 from trainers import calibration as module
-from trainers.block_times import Block, BlockTimes, blocks_of, time_blocks
-from trainers.calibration import Calibration, Timed, calibrate, keep, kept_calibration
+from trainers.block_times import BlockTimes, time_blocks, typical_times
+from trainers.calibration import calibrate, keep, kept_calibration, made_here
+from trainers.expected import Block, Calibration, Timed, _costs, blocks_of, sums_by_part
 from trainers.recipe import Recipe
 from trainers.step_timer import RandomStep
 
@@ -62,7 +63,7 @@ def test_a_network_is_its_blocks(name: str) -> None:
 def test_their_costs_are_the_networks(seed: int) -> None:
     architecture = drawn(seed)
     parts = part_costs(architecture, 32, **SHAPE)
-    counted = sum(module._costs(block)[1:] for block in blocks_of(architecture, 32, **SHAPE))
+    counted = sum(_costs(block)[1:] for block in blocks_of(architecture, 32, **SHAPE))
     classifier = parts[-1].cost  # its biases are multiply-adds in `part_costs`
     macs = sum(part.cost.macs for part in parts) - classifier.macs + (classifier.macs - 10)
     assert counted == pytest.approx([macs / 1e6, sum(part.cost.activations for part in parts) / 1e3])
@@ -150,6 +151,56 @@ def test_sums_of_blocks_are_exact_where_blocks_are(monkeypatch: pytest.MonkeyPat
     assert found(SMALL.backbone, **SHAPE) == pytest.approx(1.0, rel=1e-6)
 
 
+def test_the_parts_of_an_expected_step_are_the_whole_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Paced(monkeypatch)
+    found = calibrate(SMALL, 16, RECIPE, device="cpu", **SHAPE)
+    for seed in range(10):
+        architecture = drawn(seed)
+        parts = found.by_part(architecture, **SHAPE)
+        assert list(parts) == [*(part.name for part in part_costs(architecture, 16, **SHAPE)), "optimizer"]
+        assert sum(parts.values()) == pytest.approx(found(architecture, **SHAPE))
+    whole = sum(map(device.block, blocks_of(SMALL.backbone, 16, **SHAPE))) + device.optimizer(SMALL.backbone)
+    stem = Block("stem", 1, 8, 16)
+    assert found.by_part(SMALL.backbone, **SHAPE)["stem"] == pytest.approx(device.block(stem) / whole)
+
+
+def test_which_share_of_the_blocks_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    Paced(monkeypatch)
+    whole = calibrate(SMALL, 16, RECIPE, device="cpu", **SHAPE)
+    assert whole.timed_share(SMALL.backbone, **SHAPE) == 1
+    some = blocks_of(SMALL.backbone, 16, **SHAPE)[:4]
+    part = Calibration(whole.about, 1.0, {block: whole.blocks[block] for block in some}, (0.0, 0.0), 1.0)
+    found = [block in some for block in blocks_of(SMALL.backbone, 16, **SHAPE)]
+    assert part.timed_share(SMALL.backbone, **SHAPE) == sum(found) / len(found) < 1
+
+
+@given(st.integers(0, 10**6))
+def test_sums_by_part_count_each_block_once(seed: int) -> None:
+    architecture = drawn(seed)
+    sums = sums_by_part(architecture, [1.0] * len(blocks_of(architecture, 32, **SHAPE)))
+    layers = [stage.layers for stage in architecture.stages]
+    assert list(sums.values()) == [1, *layers, 1, 1]
+
+
+def test_typical_times_are_of_the_networks_own_blocks() -> None:
+    architecture = drawn(1)
+    found = typical_times(architecture, 16, RECIPE, shape=SHAPE, device="cpu")
+    assert len(found.blocks) == len(blocks_of(architecture, 16, **SHAPE))
+    assert all(0 < seconds < 1 for seconds in (*found.blocks, found.optimizer))
+    headless = PUBLISHED["regnety-200mf"]
+    found = typical_times(headless, 16, RECIPE, shape=SHAPE, device="cpu")
+    assert list(sums_by_part(headless, found.blocks)) == [part.name for part in part_costs(headless, 16)]
+
+
+def test_a_calibration_knows_where_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    Paced(monkeypatch)
+    found = calibrate(TINY, 16, RECIPE, device="cpu", **SHAPE)
+    assert made_here(found, device="cpu")
+    for name in ("device", "torch"):
+        other = Calibration({**found.about, name: "another"}, 1.0, found.blocks, (0.0, 0.0), 1.0)
+        assert not made_here(other, device="cpu")
+
+
 def test_a_device_that_becomes_slower_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Paced(monkeypatch, drift=0.002)
     found = calibrate(SMALL, 16, RECIPE, device="cpu", **SHAPE)
@@ -169,7 +220,7 @@ def test_each_block_is_timed_in_several_networks(monkeypatch: pytest.MonkeyPatch
 
 def test_blocks_that_were_not_timed_are_judged_by_their_like(monkeypatch: pytest.MonkeyPatch) -> None:
     Paced(monkeypatch)
-    costly = lambda block: 1e-4 + 1e-3 * module._costs(block)[1] + 1e-4 * module._costs(block)[2]  # noqa: E731
+    costly = lambda block: 1e-4 + 1e-3 * _costs(block)[1] + 1e-4 * _costs(block)[2]  # noqa: E731
     monkeypatch.setattr(Paced, "block", staticmethod(costly))
     device = Paced(monkeypatch)
     found = calibrate(SMALL, 16, RECIPE, device="cpu", time_limit_s=0.0, **SHAPE)

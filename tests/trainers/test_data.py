@@ -369,6 +369,11 @@ def test_the_seed_fixes_the_minival(tmp_path: Path) -> None:
     assert not np.array_equal(one.minival.images, other.minival.images)
 
 
+def test_of_pictures_that_nothing_is_trained_on_none_is_held_out(tmp_path: Path) -> None:
+    data = small(write_npz(tmp_path / "a.npz", **digits(60)), minival=0)
+    assert (data.sizes["train"], data.sizes["minival"]) == (60, 0)
+
+
 def test_the_draw_is_the_same_on_every_machine() -> None:
     assert choose_minival(np.arange(40) % 2, 6, 0).tolist() == [8, 9, 12, 23, 33, 38]
 
@@ -657,7 +662,7 @@ def test_npz_whose_arrays_are_wrong(tmp_path: Path, change: dict[str, Any], patt
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("image_size", 0), ("image_size", 1.5), ("image_size", True), ("minival", 0), ("minival", -3), ("seed", -1),
+        ("image_size", 0), ("image_size", 1.5), ("image_size", True), ("minival", -1), ("minival", 0.5), ("seed", -1),
         ("max_unreadable", -0.1), ("max_unreadable", 2), ("max_unreadable", float("nan")),
     ],
 )  # fmt: skip

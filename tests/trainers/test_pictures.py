@@ -218,7 +218,7 @@ def test_auto_packs_what_is_small(tmp_path: Path, pixels: int, form: str) -> Non
     assert opened(folder(tmp_path / "data"), "auto", image_size=pixels).form == form
 
 
-@pytest.mark.parametrize("option", [{"memory": "ram"}, {"eval_crop": "corner"}, {"workers": 0}, {"minival": 0}])
+@pytest.mark.parametrize("option", [{"memory": "ram"}, {"eval_crop": "corner"}, {"workers": 0}, {"minival": -1}])
 def test_options_that_are_wrong(tmp_path: Path, option: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(option))} must be"):
         opened(folder(tmp_path / "data"), **option)

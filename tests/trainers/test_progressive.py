@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from search_spaces import PUBLISHED
 from trainers.augmentation import Augmentation
-from trainers.progressive import FIRST, KINDS, Progression, Settings, check_sizes, settings_at, sizes_of
+from trainers.progressive import FIRST, KINDS, Progression, Settings, check_sizes, settings_at, sizes_of, sizes_reached
 from trainers.recipe import Recipe
 from trainers.recipes import RECIPES
 
@@ -305,7 +305,7 @@ def test_sizes_below_the_networks_stride_are_refused() -> None:
         check_sizes(low, network)
     with pytest.raises(ValueError, match=r"32 px; the progression fixres:0.25 trains at 24 px: take a larger image_s"):
         check_sizes(replace(own(), progression=Progression.parse("fixres:0.25")), network)
-    with pytest.raises(ValueError, match="eval_size must be at least the network's total stride, 32 px; got 31"):
+    with pytest.raises(ValueError, match=r"eval_size, .*, must be at least the network's total stride, 32 px; got 31"):
         check_sizes(replace(own(), eval_size=31), network)
 
 
@@ -315,3 +315,20 @@ def test_what_has_no_settings_says_so() -> None:
     for step, steps in ((-1, 10), (11, 10), (0, 0), (math.nan, 10)):
         with pytest.raises(ValueError, match="step must be from 0 to steps"):
             settings_at(own(), step, steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "reached"), [(1, (16,)), (3, (16, 21, 27)), (4, (16, 21, 27, 32)), (100_000, (16, 21, 27, 32))]
+)
+def test_few_steps_do_not_reach_all_sizes(steps: int, reached: tuple[int, ...]) -> None:
+    recipe = Recipe(image_size=32, progression=Progression(kind="paper", smallest=16))
+    assert sizes_reached(recipe, steps) == reached
+    last = settings_at(recipe, steps - 1, steps).image_size
+    assert reached[-1] == last
+
+
+def test_steps_of_grown_batches_are_fewer_and_reach_fewer_sizes() -> None:
+    recipe = Recipe(
+        image_size=32, progression=Progression(kind="resize", smallest=8), smaller_sizes_larger_batches=True
+    )
+    assert sizes_reached(recipe, 20) == (8, 32), "the first step takes as many pictures as sixteen"

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from results.trial import Measurement
 from search_spaces import Architecture, cost
 from trainers.augmentation import Augmentation
-from trainers.block_times import Block
-from trainers.calibration import Calibration, Timed
 from trainers.data import Data, Split
 from trainers.device_data import on_device
+from trainers.expected import Block, Calibration, Timed
 from trainers.network import build_network
 from trainers.proxy import BLOCKS, PRECISION, ProxyTask
 from trainers.recipe import Recipe
@@ -320,6 +319,11 @@ def test_an_unknown_device_and_one_that_is_not_there(monkeypatch: pytest.MonkeyP
     with pytest.raises(ValueError, match="torch finds no CUDA device here; choose cpu or auto"):
         ProxyTask(made(), QUICK, SMALL, device="cuda")
     assert ProxyTask(made(), QUICK, SMALL).describe()["device"] == "cpu"
+
+
+def test_a_search_has_a_minival() -> None:
+    with pytest.raises(ValueError, match="minival must have at least 1 picture"):
+        ProxyTask(replace(made(), minival=pictures(0, 2, noise=1.0)), QUICK, SMALL, device="cpu")
 
 
 @pytest.mark.usefixtures("untimed")

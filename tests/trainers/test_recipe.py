@@ -93,10 +93,11 @@ def test_without_warm_up_the_first_step_is_the_highest() -> None:
         ({"image_size": 0}, "image_size must be an integer of at least 1; got 0"),
         ({"eval_size": 31.5}, "eval_size must be an integer of at least 1; got 31.5"),
         ({"min_steps": -1}, "min_steps must be an integer of at least 0; got -1"),
+        ({"l2": True}, "l2 must be left out with sgd, whose decay is in the gradient in any case; got l2=True"),
         ({"accumulate": 3}, "accumulate must divide batch_size, 128, into equal parts; got 3"),
         (
             {"image_size": 96, "progression": Progression(kind="paper")},
-            "the smallest size of the progression paper must be at most image_size, 96; it is 128",
+            "paper must be at most image_size, 96; it is 128: give a smaller one, such as paper,smallest:48",
         ),
     ],
 )
@@ -145,6 +146,18 @@ def test_the_description_has_what_is_changed_and_gives_the_recipe_back() -> None
     assert Recipe.from_json(json.loads(json.dumps(described))) == OTHER
     with pytest.raises(ValueError, match=r"must have settings among epochs, .*; got 'rate'"):
         Recipe.from_json({"rate": 0.1})
+
+
+def test_all_settings_are_written_whatever_the_defaults_become() -> None:
+    written = OTHER.to_json()
+    assert set(written) == set(Recipe.__dataclass_fields__)
+    assert (written["momentum"], written["min_steps"], written["schedule"]) == (0.9, 0, "exponential")
+    assert Recipe.from_json(json.loads(json.dumps(written))) == OTHER
+
+
+def test_settings_that_never_had_an_effect_are_read_and_left_out() -> None:
+    assert Recipe.from_json({"epochs": 3, "multi_label": True, "l2": True}) == Recipe(epochs=3)
+    assert Recipe.from_json({"optimizer": "adamw", "l2": True}).l2
 
 
 def test_an_exponential_schedule_falls_in_steps_or_with_every_step() -> None:

@@ -15,6 +15,12 @@ BATCHES = 1_256_144 / 4096  # steps of an epoch of ILSVRC2012 without the miniva
 STEPS = 107_336
 
 EXPECTED: dict[str, dict[str, Any]] = {
+    "imagenet-released-xl": {
+        "augmentation": Augmentation(flip=True, randaugment=20, mixup=0.5, cutmix=0.5),
+        "dropout": 0.4,
+        "image_size": 384,
+        "eval_size": 512,
+    },
     "imagenet21k": {
         "epochs": 60,
         "schedule": "cosine",
@@ -23,7 +29,6 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "augmentation": Augmentation(flip=True),
         "dropout": 0,
         "survival": 1,
-        "multi_label": True,
         "image_size": 224,
         "batch_size": 4096,
     },
@@ -69,7 +74,8 @@ def test_what_all_imagenet_trainings_share(name: str) -> None:
     assert (recipe.schedule, recipe.decay_factor, recipe.decay_epochs) == ("exponential", 0.97, 2.4)
     assert (recipe.label_smoothing, recipe.ema, recipe.survival) == (0.1, 0.9999, 0.8)
     assert recipe.bn_momentum == (0.01 if "paper" in name else 0.1)
-    assert (recipe.min_crop_area, recipe.eval_size) == (0.05, 384 if name.endswith("-s") else 480)
+    sizes = {"s": 384, "m": 480, "l": 480, "xl": 512}
+    assert (recipe.min_crop_area, recipe.eval_size) == (0.05, sizes[name.rpartition("-")[2]])
 
 
 def test_the_learning_rate_on_imagenet() -> None:
@@ -107,16 +113,37 @@ def test_what_is_published_of_the_others(name: str) -> None:
 def test_short_data_is_seen_until_ten_thousand_steps_are_done(pictures: int, epochs: int) -> None:
     recipe = RECIPES["finetune"]().for_pictures(pictures)
     assert recipe.epochs == epochs
+    evaluations, steps = -(-epochs // recipe.evaluate_epochs), epochs * (pictures // 512)
+    assert recipe.evaluate_epochs == 1 or (50 <= evaluations <= 100 and steps / evaluations >= 100)
     assert recipe.epochs * (pictures // 512) >= 10_000
     assert recipe.for_pictures(pictures) == recipe
     with pytest.raises(ValueError, match="batch_size must be at most the 511 training pictures; got 512"):
         recipe.for_pictures(511)
 
 
+@pytest.mark.parametrize("epochs", [30, 90, 700])
+@pytest.mark.parametrize("name", RECIPES)
+def test_in_fewer_or_more_epochs_the_learning_rate_has_the_same_course(name: str, epochs: int) -> None:
+    recipe, steps = RECIPES[name](), 2000
+    other = recipe.for_epochs(epochs)
+    assert (other.epochs, other.min_steps) == (epochs, 0)
+    course = [other.learning_rate_at(step, steps) for step in range(steps)]
+    assert course == pytest.approx([recipe.learning_rate_at(step, steps) for step in range(steps)])
+    if name.startswith("imagenet-"):
+        assert course[-1] == pytest.approx(3.1e-3, rel=5e-3)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_the_released_code_trains_is_evaluated_as_it_does(name: str) -> None:
+    recipe = RECIPES[name]()
+    released = "released" in name or name in ("imagenet21k", "finetune", "transfer")
+    assert (recipe.eval_crop, recipe.normalisation) == (("released",) * 2 if released else ("centre", "pictures"))
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_plain_data_and_back(name: str) -> None:
     recipe = RECIPES[name]()
-    assert Recipe.from_json(recipe.describe()) == recipe
+    assert Recipe.from_json(recipe.describe()) == recipe == Recipe.from_json(recipe.to_json())
 
 
 def test_the_proxys_is_the_default() -> None:

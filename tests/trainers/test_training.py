@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -159,13 +160,37 @@ def test_pictures_and_regularisation_follow_the_schedule() -> None:
 
 
 def test_stages_may_change_within_an_epoch_and_batches_grow() -> None:
-    progression = Progression(kind="paper", stages=2, smallest=8)
+    progression = Progression(kind="paper", stages=2, smallest=8, randaugment=(1, 4))
     recipe = replace(RECIPE, epochs=1, progression=progression, smaller_sizes_larger_batches=True)
     seen: list[tuple[int, int, float]] = []
     found = made(recipe)
     list(found.run(watch=lambda now, at: seen.append((at, now.image_size, now.batch_size))))
     assert seen == [(0, 8, 128), (128, 16, 32), (160, 16, 32), (192, 16, 32), (224, 16, 32)]
     assert found.told[0].step == 5
+    told = [(part.begin, part.end, part.image_size, part.batch_size, part.randaugment) for part in found.told[0].parts]
+    assert told == [(0, 0.5, 8, 128, 1), (0.5, 1, 16, 32, 4)], "each stage by its own begin and end"
+
+
+def test_epochs_of_few_steps_are_told_and_saved_together(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, evaluate_epochs=2, epochs=5)
+    evaluated: list[int] = []
+    found, each = made(recipe, folder=tmp_path), made(replace(recipe, evaluate_epochs=1))
+    found.evaluated.stem.register_forward_pre_hook(
+        lambda module, args: None if module.training else evaluated.append(found.step)
+    )
+    told = list(found.run())
+    assert [epoch.epoch for epoch in told] == [2, 4, 5], "the last, too"
+    assert evaluated == [16, 32, 40]
+    assert Checkpoints(tmp_path).steps()[-1] == 40
+    begins = [[(part.begin, part.end, part.stage) for part in epoch.parts] for epoch in told]
+    assert begins == [[(0, 1.75, 0), (1.75, 2, 1)], [(2, 3.375, 1), (3.375, 4, 2)], [(4, 5, 2)]]
+    whole = list(each.run())
+    assert_equal(weights(found), weights(each))
+    pictures = [8 * 32 * count for count in (2, 2, 1)]
+    sums = [sum(epoch.loss * 256 for epoch in whole[first:last]) for first, last in ((0, 2), (2, 4), (4, 5))]
+    assert [epoch.loss for epoch in told] == pytest.approx(
+        [total / of for total, of in zip(sums, pictures, strict=True)]
+    )
 
 
 def test_stochastic_depth_follows_too() -> None:
@@ -205,23 +230,51 @@ def cut_after(step: int) -> Callable[[Settings, int], None]:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adamw"])
 @pytest.mark.parametrize("steps", [1, 7, 8, 13, 23])
+@pytest.mark.parametrize("evaluate_epochs", [1, 2])
 def test_it_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, steps: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, steps: int, evaluate_epochs: int
 ) -> None:
     monkeypatch.setattr(training, "LOOK_EVERY", 3)
-    recipe = replace(RECIPE, optimizer=optimizer, learning_rate=0.1 if optimizer == "sgd" else 0.01)
+    rate = 0.1 if optimizer == "sgd" else 0.01
+    recipe = replace(RECIPE, optimizer=optimizer, learning_rate=rate, evaluate_epochs=evaluate_epochs)
     whole = made(recipe, folder=tmp_path / "whole")
     list(whole.run(save_every_s=0))
     with pytest.raises(Cut):
         list(made(recipe, folder=tmp_path / "cut").run(save_every_s=0, watch=cut_after(steps)))
     again = made(recipe, folder=tmp_path / "cut")
     if (last := Checkpoints(tmp_path / "cut").load()) is not None:
-        assert last.step == max(s for s in range(steps + 1) if s % 3 == 0 or s % 8 == 0)
+        looked_at = {1, *range(0, steps + 1, 3), *range(0, steps + 1, 8)}  # the first tells what a step takes
+        assert last.step == max(looked_at)
         again.restore(last)
     list(again.run(save_every_s=0))
     assert_equal(weights(whole), weights(again))
     assert untimed(whole.told) == untimed(again.told)
     assert whole.best == again.best
+
+
+def test_slow_steps_are_saved_as_often_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LOOK_S", 0.0)  # as if a step took long
+    saved: list[int] = []
+    original = Checkpoints.save
+
+    def save(own: Checkpoints, step: int, *arguments: Any, **options: Any) -> Path:
+        saved.append(step)
+        return original(own, step, *arguments, **options)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    found = made(replace(RECIPE, epochs=1), folder=tmp_path)
+    list(found.run(save_every_s=0))
+    assert saved == list(range(1, 9)), "each once, the last with the epoch"
+    found.save()
+    assert len(saved) == 8, "what is saved is not saved again"
+
+
+def test_the_loss_told_does_not_depend_on_when_it_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    for every in (1, 50):
+        monkeypatch.setattr(training, "LOOK_EVERY", every)
+        told.append([epoch.loss for epoch in made().run()])
+    assert told[0] == told[1]
 
 
 def test_the_best_and_the_last_checkpoint_are_kept(tmp_path: Path) -> None:
@@ -230,6 +283,41 @@ def test_the_best_and_the_last_checkpoint_are_kept(tmp_path: Path) -> None:
         assert found.best is not None
         found.best = (2.0, 8)  # the first stays the best
         assert Checkpoints(tmp_path).steps() == sorted({8, 8 * number})
+
+
+def test_a_kill_at_any_moment_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each change of a name it is looked whether one is there to go on from; none is older than one before."""
+    monkeypatch.setattr(training, "LOOK_EVERY", 4)  # of 8 steps an epoch: the last is saved twice
+    steps: list[int] = []
+
+    def looking(change: Callable[..., None]) -> Callable[..., None]:
+        def changed(*arguments: Any, **options: Any) -> None:
+            if (last := Checkpoints(tmp_path).load()) is not None or steps:
+                assert last is not None
+                steps.append(last.step)
+            change(*arguments, **options)
+
+        return changed
+
+    for name in ("rename", "unlink", "rmdir"):
+        monkeypatch.setattr(os, name, looking(getattr(os, name)))
+    list(made(folder=tmp_path).run(save_every_s=0))
+    assert steps == sorted(steps)
+    assert set(steps) == {1, 4, 8, 12, 16, 20, 24}, "after the first step it is known how often to look"
+    last = Checkpoints(tmp_path).load()
+    assert last is not None
+    assert (last.step, len(last.state["epochs"])) == (24, 3), "it is the one with the epoch that is over"
+
+
+def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
+    list(made(folder=tmp_path).run())
+    kept = Checkpoints(tmp_path).steps()
+    (tmp_path / ".partial").mkdir()
+    (tmp_path / ".partial" / "network.safetensors").write_bytes(b"half")
+    (tmp_path / "step-000000003").mkdir()
+    (tmp_path / "step-of-mine").mkdir()
+    Checkpoints(tmp_path).tidy(keep=kept[0])
+    assert {path.name for path in tmp_path.iterdir()} == {"step-of-mine", *(f"step-{step:09d}" for step in kept)}
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,11 +371,44 @@ def test_a_loss_that_is_not_finite_ends_it(tmp_path: Path) -> None:
     assert all(t.isfinite().all() for t in last.tensors["network"].values())
 
 
+@pytest.mark.parametrize("training_itself", [True, False])
+def test_too_little_memory_says_for_what(tmp_path: Path, training_itself: bool) -> None:
+    found = made(folder=tmp_path)
+    epochs = found.run()
+    next(epochs)
+
+    def greedy(module: nn.Module, args: object) -> None:
+        if module.training == training_itself:
+            torch.empty(2**60, dtype=torch.uint8)  # more than any machine has
+
+    found.network.register_forward_pre_hook(greedy)
+    found.evaluated.register_forward_pre_hook(greedy)
+    what = "a step of 32 pictures at 12 px" if training_itself else "evaluation at 16 px"
+    with pytest.raises(MemoryError, match=rf"must suffice for {what}, and does not \(.*memory.*--batch-size.*--accum"):
+        next(epochs)
+    assert Checkpoints(tmp_path).steps() == [8]
+
+
+def test_errors_of_another_kind_stay_as_they_are() -> None:
+    found = made()
+    found.network.register_forward_pre_hook(lambda module, args: torch.zeros(2) + torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size of tensor a"):
+        next(found.run())
+
+
 def test_batches_that_cannot_be_shared_out() -> None:
     with pytest.raises(ValueError, match="batch_size must be at most the 260 training pictures; got 512"):
         made(replace(RECIPE, batch_size=512))
     with pytest.raises(ValueError, match="batches must be multiples of shards x accumulate"):
         made(shards=3)
+
+
+def test_batches_that_grow_beyond_an_epoch() -> None:
+    progression = Progression(kind="paper", stages=2, smallest=8)
+    recipe = replace(RECIPE, batch_size=128, progression=progression, smaller_sizes_larger_batches=True)
+    with pytest.raises(ValueError, match=r"at most the 256 pictures of an epoch; those of 128 grow to 512 for the"):
+        made(recipe)
+    assert made(replace(recipe, batch_size=64)).pictures_in_all == 3 * 256  # a step is a whole epoch, and fits
 
 
 # Several processes ------------------------------------------------------------------------------------------------

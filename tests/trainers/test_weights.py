@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import pickle
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -399,10 +402,24 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pyte
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("trainers.weights.save_file", full)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device") as raised:
         save_weights(randomised(SMALL, padding="same"), path)
+    assert raised.value.errno == errno.ENOSPC
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_the_systems_own_number_of_a_fault_of_writing(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys, torch\nfrom pathlib import Path\nfrom trainers.weights import write_tensors\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"  # Python ignores SIGXFSZ
+        "try:\n    write_tensors({'a': torch.zeros(10_000)}, Path(sys.argv[1]), {})\n"
+        "except OSError as error:\n    print(error.errno)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.safetensors"], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == errno.EFBIG
 
 
 def test_adopting_another_padding_gives_the_network_built_with_it() -> None:

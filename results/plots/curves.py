@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from results.plots.style import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,17 +24,17 @@ _LEAST_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Epochs, one after the other, of one picture size.
+    """A time of one picture size.
 
     Args:
-        begin: epochs before it.
+        begin: epochs before it, such as 1.75.
         end: epochs that are over after it.
         size: of the pictures, in pixels.
         strength: of the regularisation, in words.
     """
 
-    begin: int
-    end: int
+    begin: float
+    end: float
     size: int
     strength: tuple[str, ...]
 
@@ -44,9 +50,6 @@ def plot_curves(frame: pd.DataFrame, path: Path, *, title: str) -> None:
     Raises:
         OSError: the disk would not take it; a file that was there is as it was.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(8.5, 7.0), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2.4, 1.2))
@@ -66,24 +69,31 @@ def plot_curves(frame: pd.DataFrame, path: Path, *, title: str) -> None:
     axes[-1].ticklabel_format(axis="y", scilimits=(-3, 4))
     figure.align_ylabels(axes)
     figure.suptitle(title, x=0.01, ha="left", fontsize="large", fontweight="bold", parse_math=False)
-    partial = path.with_name(f".partial{os.getpid()}-{path.name}")
-    try:
-        figure.savefig(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(figure, path)
 
 
 def _stages(frame: pd.DataFrame) -> list[_Stage]:
     names = {"randaugment": "RandAugment", "mixup": "mixup", "cutmix": "CutMix", "dropout": "dropout"}
-    used = [name for name in names if frame[name].max() > 0]
+    parts = list(_parts(frame))
+    used = [name for name in names if any(part[name] > 0 for part in parts)]
     found: list[_Stage] = []
-    number = (frame["image_size"] != frame["image_size"].shift()).cumsum()
-    for _, rows in frame.groupby(number):
-        last = rows.iloc[-1]
-        strength = tuple(f"{names[name]} {last[name]:.2g}" for name in used)
-        found.append(_Stage(int(rows["epoch"].min()) - 1, int(last["epoch"]), int(last["image_size"]), strength))
+    for part in parts:
+        strength = tuple(f"{names[name]} {part[name]:.2g}" for name in used)
+        stage = _Stage(part["begin"], part["end"], int(part["image_size"]), strength)
+        if found and found[-1].size == stage.size:
+            found[-1] = replace(stage, begin=found[-1].begin)
+        else:
+            found.append(stage)
     return found
+
+
+def _parts(frame: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
+    """What the epochs had, one stage after the other; an epoch that does not say has what its last step had."""
+    for row in frame.to_dict("records"):
+        parts = row.get("parts")
+        if parts is None or not len(parts):
+            parts = [{**row, "begin": row["epoch"] - 1, "end": row["epoch"]}]
+        yield from parts
 
 
 def _shade(axis: Any, stages: list[_Stage]) -> None:
@@ -101,8 +111,6 @@ def _colours(stages: list[_Stage]) -> list[tuple[float, float, float]]:
 
 def _name_stages(axis: Any, stages: list[_Stage]) -> None:
     """Size and strength above each stage or, where one is too narrow for them, the sizes in a legend."""
-    from matplotlib.patches import Patch
-
     whole = stages[-1].end
     if all(stage.end - stage.begin >= _LEAST_SHARE * whole for stage in stages):
         for stage in stages:

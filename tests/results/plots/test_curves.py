@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from nas.training_output import Output
-from results.plots import plot_curves
+from results.metrics import read_metrics, write_metrics
+from results.plots.curves import plot_curves
 
 Texts = list[str]
 
@@ -63,6 +64,34 @@ def test_stages_are_shaded_and_named(tmp_path: Path, texts: Texts) -> None:
 def test_many_short_stages_have_a_legend(tmp_path: Path, texts: Texts) -> None:
     plot_curves(frame(60, [64, 128] * 15), tmp_path / "curves.png", title="a training")
     assert not [text for text in texts if text.endswith("px")]
+
+
+def test_stages_within_an_epoch_are_shaded_by_their_own_begin_and_end(
+    tmp_path: Path, texts: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shaded: list[tuple[float, float]] = []
+    original = Axes.axvspan
+
+    def axvspan(self: Axes, xmin: float, xmax: float, **options: object) -> object:
+        shaded.append((xmin, xmax))
+        return original(self, xmin, xmax, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Axes, "axvspan", axvspan)
+    rows = frame(2, [128]).to_dict("records")
+    own = {"mixup": 0.0, "cutmix": 0.0, "dropout": 0.1}
+    rows[0]["parts"] = [
+        {**own, "begin": 0.0, "end": 0.5, "image_size": 64, "randaugment": 5.0},
+        {**own, "begin": 0.5, "end": 1.0, "image_size": 96, "randaugment": 7.0},
+    ]
+    rows[1]["parts"] = [
+        {**own, "begin": 1.0, "end": 1.25, "image_size": 96, "randaugment": 7.0},
+        {**own, "begin": 1.25, "end": 2.0, "image_size": 128, "randaugment": 9.0},
+    ]
+    write_metrics([{str(name): value for name, value in row.items()} for row in rows], tmp_path / "metrics.parquet")
+    plot_curves(read_metrics(tmp_path / "metrics.parquet"), tmp_path / "curves.png", title="a training")
+    assert shaded[:3] == [(0.0, 0.5), (0.5, 1.25), (1.25, 2.0)]
+    assert [text for text in texts if text.endswith("px")] == ["64 px", "96 px", "128 px"]
+    assert [text for text in texts if text.startswith("RandAugment")] == [f"RandAugment {m}" for m in (5, 7, 9)]
 
 
 @pytest.mark.parametrize("epochs", [1, 2])

@@ -1,0 +1,37 @@
+"""A run to keep or to hand on: two files that every command reads, without the journal that a search goes on by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from results.store import SCHEMA_VERSION, VIEW, TrialStore, check_free
+from results.table import write_table
+
+
+def compact(store: TrialStore, folder: Path) -> None:
+    """Write a run's table as it is now, and its run.json with the journal's events that are of no trial.
+
+    What is lost are the single ratios that each median of a timing is of, and the order of events. run.json comes
+    last, so that the folder is a run when it is whole.
+
+    Args:
+        store: of the run.
+        folder: a new or an empty one.
+
+    Raises:
+        FileExistsError: the folder holds something.
+        ValueError: as `TrialStore.table`.
+        OSError: the disk would not take it.
+    """
+    check_free(folder)
+    table = store.table()
+    about = {key: value for key, value in table.schema.metadata.items() if key != b"journal_bytes"}  # there is none
+    table = table.replace_schema_metadata(about)
+    events = [event for event in store.events() if "number" not in event]
+    run = {"schema_version": SCHEMA_VERSION, "configuration": store.configuration, "events": events}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(table, folder / VIEW)
+    partial = folder / "run.json.partial"
+    partial.write_text(json.dumps(run, indent=2) + "\n")
+    partial.replace(folder / "run.json")

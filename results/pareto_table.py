@@ -1,0 +1,96 @@
+"""Trials with what their front says of them: rank, crowding, knee, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from results.noise import Noise, membership
+from results.pareto import Floats, crowding_distance, directions, first_trainings, knee, points_of, ranks
+
+Limits = Mapping[str, tuple[float | None, float | None]]
+"""For some columns, the least and the most that they may be."""
+
+
+def within(frame: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+    """The trials of which each limited column was measured, and is within its limits.
+
+    The best of them in one objective is the ε-constraint method's pick (Haimes, Lasdon and Wismer 1971).
+
+    Raises:
+        ValueError: a limit is of no column of the table.
+    """
+    inside = pd.Series(True, index=frame.index)
+    for name, (least, most) in limits.items():
+        if name not in frame:
+            raise ValueError(f"a limit must be of a column of the trial table; it has no {name}")
+        values = frame[name].astype(float)
+        inside &= values.between(-np.inf if least is None else least, np.inf if most is None else most)
+    return frame.loc[inside]
+
+
+def front_table(
+    frame: pd.DataFrame,
+    objectives: Sequence[str],
+    *,
+    most: int | None = None,
+    noise: Noise | None = None,
+    rng: np.random.Generator | None = None,
+) -> pd.DataFrame:
+    """The complete trials in which all objectives were measured, with their places among each other.
+
+    A network is there once, with its first training; of a training that several runs share by `--reuse`, so is the
+    one where it was made, or else the first.
+
+    Args:
+        frame: a trial table, of one run or several, or a part of one (`within`).
+        objectives: as `results.pareto.front_of`.
+        most: the last rank to tell, and whose trials are given; by default all.
+        noise: of at least these trials, by `results.noise.noise_of`.
+        rng: for the draws of the noise; needed with it.
+
+    Returns:
+        the trials in the order of their ranks, of one rank the best by the first objective first, with their index and
+        more columns: `rank`; `crowding` (distance among those of its rank, infinite for the extremes); `knee` (True for
+        one of the first front, where that has three points or more); and with the noise `membership`, the probability
+        that nothing dominates the network, by all of its trainings.
+
+    Raises:
+        ValueError: an objective is no column of numbers, or was measured in no trial.
+    """
+    names, maximise = directions(objectives)
+    found = _each_once(first_trainings(frame, names), names)
+    found = found.loc[found[names].notna().all(axis=1)]
+    points = points_of(found, names)
+    rank = ranks(points, maximise, most=most)
+    found = found.assign(rank=rank, crowding=_crowding(points, rank), knee=False)
+    front = np.flatnonzero(rank == 1)
+    if len(front) >= 3:
+        found["knee"] = np.arange(len(found)) == front[knee(points[front], maximise)]
+    if noise is not None:
+        if rng is None:
+            raise ValueError("the noise is drawn from: give a generator as rng with it")
+        means, deviations = (part.loc[found.index, names].to_numpy() for part in (noise.mean, noise.deviation))
+        found["membership"] = membership(means, deviations, maximise, rng=rng)
+    found = found[found["rank"] > 0]
+    return found.sort_values(["rank", names[0]], ascending=[True, not maximise[0]], kind="stable")
+
+
+def _each_once(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Without trials that are a training of another of these, taken over by `--reuse`."""
+    if "reused_from" not in trials:
+        return trials
+    reused = trials["reused_from"].notna()
+    again = trials.iloc[np.argsort(reused, kind="stable")].duplicated(["architecture", "seed", *names])
+    return trials.loc[~(reused & again)]
+
+
+def _crowding(points: Floats, rank: NDArray[np.int64]) -> Floats:
+    found = np.zeros(len(points))
+    order = np.argsort(rank, kind="stable")
+    for front in np.split(order, np.flatnonzero(np.diff(rank[order])) + 1):
+        found[front] = crowding_distance(points[front])
+    return found
