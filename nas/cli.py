@@ -22,6 +22,7 @@ from nas.cli_pareto import pareto
 from nas.cli_plot import plot
 from nas.cli_proxy import proxy
 from nas.cli_report import report
+from nas.cli_study import study
 from nas.cli_train import evaluate, recipes, train
 from nas.cli_trials import compact, trials
 from nas.cli_watch import watch
@@ -252,6 +253,7 @@ app.command()(evaluate)
 app.command()(recipes)
 app.command()(calibrate)
 app.add_typer(proxy)
+app.command()(study)
 
 
 def _absolute(folders: list[Path] | None) -> list[str]:

@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas.interrupts import first_interrupt
+from nas.locks import exclusive
 from results.store import check_free
 
 if TYPE_CHECKING:
@@ -151,23 +150,13 @@ def _opened(folder: Path, content: Mapping[str, Any], device: str, group: Group)
     return training
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> AbstractContextManager[None]:
     """While the block runs, no other process trains in the folder.
 
     Raises:
         BlockingIOError: one does.
     """
-    descriptor = os.open(folder / FILE, os.O_RDWR)  # a file that is never replaced; NFS locks none that is read only
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise BlockingIOError(f"another process trains in {folder}: wait for it, or name another folder") from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+    return exclusive(folder / FILE, f"another process trains in {folder}: wait for it, or name another folder")
 
 
 @contextmanager

@@ -34,7 +34,7 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "ray": ("nas.tune", "nas.early_stopping", "nas.distributed", "nas.ray_cluster"),
     "optuna": ("nas.controllers.optuna_sampler", "nas.optuna_mirror", "nas.optuna_storage"),
     "sklearn": ("trainers.surrogate", "results.analysis.importance"),
-    "pyarrow": ("results", "trainers.parquet_files", "trainers.row_groups", "trainers.tabular"),
+    "pyarrow": ("results", "trainers.excerpt", "trainers.parquet_files", "trainers.row_groups", "trainers.tabular"),
     "pandas": (  # those of nas for a type
         *("results", "trainers.data", "trainers.tabular"),
         *("nas.show", "nas.cli_trials", "nas.cli_pareto", "nas.cli_compare", "nas.cli_plot"),

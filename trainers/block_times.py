@@ -20,6 +20,7 @@ from torch import Tensor
 
 from search_spaces import Architecture
 from trainers.devices import torch_device
+from trainers.network import Network
 from trainers.recipe import Recipe
 from trainers.step_timer import RandomStep, one_thread
 from trainers.watch import watch_of
@@ -114,6 +115,7 @@ def time_blocks(step: RandomStep, device: torch.device) -> BlockTimes:
 @contextmanager
 def _marked(step: RandomStep, marks: _Marks) -> Iterator[None]:
     network = step.network
+    assert isinstance(network, Network)  # of an architecture
     parts = [network.stem, *(block for stage in network.stages.children() for block in stage.children())]
     parts += [network.head] if network.architecture.head_channels else []
     with ExitStack() as hooks:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -211,3 +212,30 @@ def first_faults(skipped: list[tuple[str, str]]) -> str:
     """The first few unreadable pictures and their faults, in words."""
     some = "; ".join(f"{name} ({fault})" for name, fault in skipped[:3])
     return f"{some}; ..." if len(skipped) > 3 else some
+
+
+def as_file(picture: Undecoded) -> bytes:
+    """A picture as the bytes of a file: as they are where it is one, a PNG of an array.
+
+    Raises:
+        OSError: it is missing, or cannot be read.
+    """
+    if isinstance(picture, bytes):
+        return picture
+    if isinstance(picture, os.PathLike):
+        return Path(picture).read_bytes()
+    if picture is None:
+        raise OSError("a picture is missing")
+    file = BytesIO()
+    Image.fromarray(picture.squeeze()).save(file, "PNG")
+    return file.getvalue()
+
+
+def side_of(picture: Undecoded) -> int:
+    """The shorter side of a picture, in pixels.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Image.open(BytesIO(as_file(picture))) as opened:
+        return min(opened.size)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_spaces import Architecture
 from trainers.devices import torch_device
 from trainers.memory import with_peak
-from trainers.network import Network, build_network
+from trainers.network import build_network
 from trainers.recipe import Recipe
 from trainers.timing import PairedTiming, StepTime, time_steps
 from trainers.train import TrainingStep, autocast
@@ -25,7 +26,7 @@ class RandomStep:
     Its learning rate is 0: that costs the same time, and never diverges.
 
     Args:
-        architecture: what to train.
+        architecture: what to train, or a network that gives num_classes logits.
         image_size: side of the pictures, in pixels.
         recipe: its batch size, optimiser and loss.
         num_classes: width of the classifier.
@@ -35,7 +36,7 @@ class RandomStep:
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: Architecture | nn.Module,
         image_size: int,
         recipe: Recipe,
         *,
@@ -90,10 +91,15 @@ class RandomPass:
 
 
 def _network(
-    architecture: Architecture, num_classes: int, in_channels: int, generator: torch.Generator, device: torch.device
-) -> Network:
-    network = build_network(architecture, num_classes, in_channels, generator=generator)
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    architecture: Architecture | nn.Module,
+    num_classes: int,
+    in_channels: int,
+    generator: torch.Generator,
+    device: torch.device,
+) -> nn.Module:
+    if isinstance(architecture, Architecture):
+        architecture = build_network(architecture, num_classes, in_channels, generator=generator)
+    return architecture.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _pictures(count: int, channels: int, side: int, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -237,6 +243,32 @@ def peak_memory_bytes(step: RandomStep, device: torch.device) -> int:
     """
     step()
     return with_peak(step, step.network, device)[1]
+
+
+def rough_step_s(
+    architecture: Architecture | nn.Module,
+    image_size: int,
+    recipe: Recipe,
+    *,
+    num_classes: int,
+    in_channels: int,
+    device: torch.device,
+) -> float:
+    """Seconds of a training step, from a few of them on one thread of a CPU or on a GPU: enough to plan with.
+
+    Args:
+        architecture: as of `RandomStep`, like all that follow.
+    """
+    step = RandomStep(architecture, image_size, recipe, num_classes=num_classes, in_channels=in_channels, device=device)
+    taken: list[float] = []
+    with one_thread() if device.type == "cpu" else nullcontext():
+        while len(taken) < 2 or (sum(taken) < 0.5 and len(taken) < 8):
+            begun = time.perf_counter()
+            step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            taken.append(time.perf_counter() - begun)
+    return min(taken[1:])  # the first is slow
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from results.plots.curves import plot_curves
 from results.plots.distribution import distribution_figure
 from results.plots.drift import drift_figure
 from results.plots.importance import importance_figure
+from results.plots.panels import panels_figure
 from results.plots.pareto import pareto_figure
 from results.plots.style import FORMATS, WIDTHS, Width, checked_format, write_figure
 
@@ -26,6 +27,7 @@ __all__ = [
     "distribution_figure",
     "drift_figure",
     "importance_figure",
+    "panels_figure",
     "pareto_figure",
     "plot_curves",
     "write_figure",

@@ -91,7 +91,9 @@ def test_a_training_leaves_weights_metrics_and_what_was_asked(tmp_path: Path) ->
     again = json.loads(nas("evaluate", "t", "--split", "minival", "--format", "json").out)
     assert again["accuracy"] == pytest.approx(told["accuracy"])
     tested = nas("evaluate", "t")
-    assert re.fullmatch(r"test: accuracy [01]\.\d{4} \(0\.\d{4} to [01]\.\d{4}\) on 100 pictures at 16 px\n", tested.out)
+    assert re.fullmatch(
+        r"test: accuracy [01]\.\d{4} \(0\.\d{4} to [01]\.\d{4}\) on 100 pictures at 16 px\n", tested.out
+    )
     other = pictures(tmp_path / "other.npz", seed=1)
     assert json.loads(nas("evaluate", "t", "--data", other, "--format", "json").out)["pictures"] == 100
     assert "must have the classes that were trained" in error(

@@ -1,0 +1,293 @@
+"""From a study's name to what it says: how large it may be, its steps, and what is written of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.progress import duration
+from nas.studies import STUDIES, load
+from nas.studies import folder as folders
+from nas.studies.pace import Pace
+from nas.studies.steps import TRAININGS, Train
+from nas.studies.study import Conditions, Material, Place, Results, Size, Step, Study, Told, in_words
+from nas.studies.trained import all_trained
+from trainers.cores import usable_cores
+
+if TYPE_CHECKING:
+    from trainers.datasets import Dataset
+
+Say = Callable[[str], None]
+
+NO_MATERIAL = Material(train=0, test=0, side=0, classes=1000, channels=3)
+"""Of a study that needs no pictures."""
+
+PICTURES = "pictures"
+"""Within a study's folder, where the pictures are that it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a study will do.
+
+    Args:
+        size: how large it is.
+        steps: how many.
+        expected_s: seconds that it takes.
+        larger_s: seconds of the next larger size; None where this is the largest.
+    """
+
+    size: Size
+    steps: int
+    expected_s: float
+    larger_s: float | None
+
+
+def conditions_of(given: Mapping[str, Any]) -> Conditions:
+    """The conditions asked for, those that were not as they are by default, on a device that is there.
+
+    Raises:
+        ValueError: the device is unknown or not there.
+    """
+    from trainers.devices import torch_device
+
+    made = Conditions(**given)
+    return replace(made, device=torch_device(made.device).type)
+
+
+def workers_of(device: str, count: int | None) -> int:
+    """Trainings at a time: as many as asked for, else one a core, and one on a GPU."""
+    return count or (usable_cores() if device == "cpu" else 1)
+
+
+def check_same(folder: Path, name: str, given: Mapping[str, Any], budget: float | None) -> None:
+    """That a study that is gone on with is the one that is asked for.
+
+    Args:
+        folder: of the study.
+        name: of the one that is asked for.
+        given: conditions asked for; None where nothing was said.
+        budget: in minutes, likewise.
+
+    Raises:
+        ValueError: it is another (says in what).
+    """
+    content = folders.read(folder)
+    if content["study"] != name:
+        raise ValueError(f"{folder} holds the study {content['study']}, and {name} was asked for: name another --out")
+    for key, value in given.items():
+        if value is not None and key != "device" and value != content["conditions"][key]:
+            raise ValueError(
+                f"a study that is gone on with must be the one it was; {folder} has {key} "
+                f"{content['conditions'][key]}, and {value} was asked for: leave it out, or name another --out"
+            )
+    if budget is not None and budget != content["budget_min"]:
+        raise ValueError(
+            f"a study has the size that its first budget gave it; {folder} had {content['budget_min']:g} minutes, and "
+            f"{budget:g} were asked for: leave --budget out to go on, or name another --out"
+        )
+
+
+def described(name: str, plan: Plan, *, budget_s: float) -> list[str]:
+    """A plan in words, a line each."""
+    study = load(name)
+    more = "" if plan.larger_s is None else f"; the next larger size takes about {duration(plan.larger_s)}"
+    return [
+        f"{name}: {study.question} ({study.source})",
+        f"{plan.steps} steps; {in_words(plan.size)}",
+        f"about {duration(plan.expected_s)} of {duration(budget_s)}{more}",
+    ]
+
+
+def planned(name: str, conditions: Conditions, *, budget_s: float, workers: int) -> Plan:
+    """The largest size of a study that fits into a time, by what training steps take here.
+
+    Args:
+        name: of the study.
+        conditions: what it is made on.
+        budget_s: seconds that it may take.
+        workers: trainings at a time.
+
+    Raises:
+        ValueError: the name is unknown, the conditions do not fit it, or the smallest size takes longer (says how
+            long).
+        OSError: the pictures cannot be had.
+    """
+    study = load(name)
+    _check_conditions(name, study, conditions)
+    material = material_of(conditions) if study.on_pictures else NO_MATERIAL
+    pace = Pace(conditions.device, classes=material.classes, channels=material.channels)
+    here = Place(
+        folder=Path(),
+        source=conditions.data,
+        test_source=conditions.test_data,
+        device=conditions.device,
+        workers=workers,
+        say=lambda text: None,
+    )
+    chosen: Plan | None = None
+    for size in study.sizes(material):
+        steps = study.steps(conditions, size, here)
+        expected_s = _together_s(steps, pace, workers)
+        if expected_s > budget_s:
+            if chosen is None:
+                raise ValueError(
+                    f"the smallest {name} study takes about {duration(expected_s)} here, and the budget is "
+                    f"{duration(budget_s)}: give a larger one, such as --budget {expected_s / 60 * 1.2:.0f}"
+                )
+            return replace(chosen, larger_s=expected_s)
+        chosen = Plan(size, len(steps), expected_s, None)
+    assert chosen is not None
+    return chosen
+
+
+def _check_conditions(name: str, study: Study, conditions: Conditions) -> None:
+    if conditions.model is not None and not study.takes_model:
+        takers = [other for other in STUDIES if load(other).takes_model]
+        raise ValueError(f"a model (--model) can take part in {', '.join(takers)}; the study {name} takes none")
+
+
+def material_of(conditions: Conditions) -> Material:
+    """What pictures there are.
+
+    Raises:
+        ValueError, OSError: they cannot be read.
+    """
+    import numpy as np
+
+    from trainers.decode import as_file, side_of
+
+    dataset = _dataset(conditions)
+    first = dataset.train.at(0)
+    grey = isinstance(first, np.ndarray) and (first.ndim == 2 or first.shape[-1] == 1)
+    test = 0 if dataset.test is None else len(dataset.test_classes)
+    return Material(
+        train=len(dataset.classes),
+        test=test,
+        side=side_of(as_file(first)),
+        classes=len(dataset.class_names),
+        channels=1 if grey else 3,
+    )
+
+
+def _dataset(conditions: Conditions) -> Dataset:
+    from trainers.datasets import read_dataset
+
+    return read_dataset(conditions.data, conditions.test_data)
+
+
+def _together_s(steps: Sequence[Step], pace: Pace, workers: int) -> float:
+    """Seconds of all steps: trainings side by side, all else one after the other."""
+    trainings = [step.expected_s(pace) for step in steps if isinstance(step, Train)]
+    others = [step.expected_s(pace) for step in steps if not isinstance(step, Train)]
+    rounds = -(-len(trainings) // workers)
+    side_by_side = max(sum(trainings) / workers, rounds * sum(trainings) / max(1, len(trainings)))
+    return side_by_side + sum(others)
+
+
+def begin(name: str, conditions: Conditions, plan: Plan, folder: Path, *, budget_min: float) -> None:
+    """Make a study's folder.
+
+    Raises:
+        FileExistsError: it holds something.
+        OSError: the disk would not take it.
+    """
+    from trainers.devices import device_name, torch_device
+
+    about = {
+        "device": device_name(torch_device(conditions.device)),
+        "steps": plan.steps,
+        "budget_min": budget_min,
+        "expected_s": round(plan.expected_s, 1),
+        "source": load(name).source,
+    }
+    folders.begin(folder, name, conditions, plan.size, about=about)
+
+
+def go_on(folder: Path, *, workers: int | None, say: Say) -> Results:
+    """Do the steps of a study that are not done yet.
+
+    Args:
+        folder: of the study.
+        workers: trainings at a time; None is one a core, and one on a GPU.
+        say: tells of progress.
+
+    Raises:
+        BlockingIOError: another process is at it.
+        ValueError, OSError, FloatingPointError: of a step that fails; those that are done are kept.
+    """
+    content = folders.read(folder)
+    name, size, conditions = content["study"], content["size"], Conditions(**content["conditions"])
+    study = load(name)
+    place = Place(
+        folder=folder,
+        source=conditions.data,
+        test_source=conditions.test_data,
+        device=conditions.device,
+        workers=workers_of(conditions.device, workers),
+        say=say,
+    )
+    if study.on_pictures:
+        source, test_source = drawn(folder)
+        place = replace(place, source=source, test_source=test_source)
+    steps = study.steps(conditions, size, place)
+    done = folders.results(folder)
+    left = [step for step in steps if step.name not in done]
+    if left:
+        with folders.locked(folder):
+            if study.on_pictures:
+                _draw_pictures(conditions, size, folder)
+            _take(left, len(steps), place)
+        done = folders.results(folder)
+    return {step.name: done[step.name] for step in steps}
+
+
+def drawn(folder: Path) -> tuple[str, str]:
+    """The files of the pictures that a study takes, of training and test."""
+    train, test = (str((folder / PICTURES / split).resolve()) for split in ("train.parquet", "test.parquet"))
+    return train, test
+
+
+def _draw_pictures(conditions: Conditions, size: Size, folder: Path) -> None:
+    from trainers.excerpt import write_excerpt
+
+    write_excerpt(
+        _dataset(conditions),
+        folder / PICTURES,
+        train=size["pictures"],
+        test=size["test_pictures"],
+        seed=conditions.seed,
+    )
+
+
+def _take(left: Sequence[Step], total: int, place: Place) -> None:
+    begun, number = time.monotonic(), total - len(left)
+
+    def note(step: str, gave: Mapping[str, Any], took_s: float) -> None:
+        nonlocal number
+        number += 1
+        folders.note(place.folder, step, gave, took_s=took_s)
+        place.say(f"{number}/{total} {step}: {duration(took_s)}, {duration(time.monotonic() - begun)} in all")
+
+    for step in left:
+        if not isinstance(step, Train):  # what is timed is timed alone, before the trainings
+            started = time.perf_counter()
+            gave = step.run(place)
+            note(step.name, gave, time.perf_counter() - started)
+    trainings = {step.name: step for step in left if isinstance(step, Train)}
+    if trainings:
+        root = place.folder / TRAININGS
+        root.mkdir(exist_ok=True)
+        tasks = {name: step.task for name, step in trainings.items()}
+        where = {name: root / name for name in tasks}
+        for name, gave, took_s in all_trained(where, tasks, device=place.device, workers=place.workers):
+            note(name, gave, took_s)
+
+
+def told(folder: Path, results: Results) -> Told:
+    """What a study's results say."""
+    content = folders.read(folder)
+    return load(content["study"]).told(Conditions(**content["conditions"]), content["size"], results)

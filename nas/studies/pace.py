@@ -1,0 +1,87 @@
+"""How fast networks train here: the time of a step, from a few of them, so that a study knows how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search_spaces import Architecture
+    from trainers.recipe import Recipe
+    from trainers.task import TrainingTask
+
+# Modules that load torch are imported inside the functions, so that `nas study --help` is quick.
+
+SAFETY = 1.3
+"""What a training takes beside others, and besides its steps, over what its steps alone take."""
+
+_PASS = 1 / 3
+"""Of a training step's time, a forward pass."""
+
+_LOOKS = 24
+"""Places of a training at which its picture size is looked at."""
+
+
+class Pace:
+    """The time of training steps on a device; each is measured once.
+
+    Args:
+        device: `cpu` or `cuda`.
+        classes: of the pictures.
+        channels: of a picture.
+    """
+
+    def __init__(self, device: str, *, classes: int = 10, channels: int = 3) -> None:
+        self.device, self._classes, self._channels = device, classes, channels
+        self._known: dict[tuple[str, int, int], float] = {}
+
+    def step_s(self, network: Architecture | str, recipe: Recipe, image_size: int) -> float:
+        """Seconds of a training step.
+
+        Args:
+            network: an architecture, or the name of a network of the user's.
+            recipe: of the training.
+            image_size: side of the pictures, in pixels.
+        """
+        from trainers.devices import torch_device
+        from trainers.own_model import own_model
+        from trainers.step_timer import rough_step_s
+
+        key = (str(network), image_size, recipe.batch_size)
+        if key not in self._known:
+            made = own_model(network, self._classes) if isinstance(network, str) else network
+            self._known[key] = rough_step_s(
+                made,
+                image_size,
+                recipe,
+                num_classes=self._classes,
+                in_channels=self._channels,
+                device=torch_device(self.device),
+            )
+        return self._known[key]
+
+    def training_s(self, task: TrainingTask, pictures: int) -> float:
+        """Seconds of a whole training, with its evaluations.
+
+        Args:
+            task: the training.
+            pictures: of its source, those of the minival among them.
+        """
+        from trainers.progressive import settings_at
+
+        recipe, minival = task.recipe, task.minival or pictures // 10
+        steps = max(1, recipe.epochs * ((pictures - minival) // recipe.batch_size))
+        places = [steps * (look + 0.5) / _LOOKS for look in range(_LOOKS)]
+        sizes = [settings_at(recipe, place, steps, seed=task.seed).image_size for place in places]
+        step_s = self._by_size(task, min(sizes), max(sizes))
+        evaluated = recipe.epochs * minival / recipe.batch_size
+        evaluation_s = evaluated * _PASS * step_s(recipe.eval_size or recipe.image_size or max(sizes))
+        return SAFETY * (steps * sum(map(step_s, sizes)) / len(sizes) + evaluation_s)
+
+    def _by_size(self, task: TrainingTask, smallest: int, largest: int) -> Callable[[int], float]:
+        """Seconds of a step by image size: a part that is there at any size, and one that grows with the pixels."""
+        network = task.architecture or task.model
+        assert network is not None
+        low, high = (self.step_s(network, task.recipe, size) for size in (smallest, largest))
+        grows = (high - low) / (largest**2 - smallest**2) if largest > smallest else low / smallest**2
+        return lambda size: max(low / 2, low + grows * (size**2 - smallest**2))

@@ -1,0 +1,51 @@
+"""How large a study of trainings may be: pictures, epochs, seeds and picture size that grow together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nas.studies.study import Material, Size
+
+_STEPS = (  # pictures to train on, epochs, seeds, side in pixels, width of the networks
+    (300, 1, 2, 32, 0.25),
+    (600, 4, 2, 48, 0.25),
+    (1_000, 10, 3, 64, 0.25),
+    (2_000, 12, 3, 64, 0.25),
+    (2_000, 20, 3, 96, 0.25),
+    (3_000, 30, 3, 96, 0.25),
+    (3_000, 60, 3, 96, 0.25),
+    (3_000, 90, 3, 96, 0.25),
+    (3_000, 90, 5, 96, 0.25),
+    (8_000, 90, 5, 128, 0.25),
+    (8_000, 90, 5, 128, 0.5),
+    (8_000, 120, 5, 128, 1.0),
+    (40_000, 60, 3, 160, 1.0),
+    (200_000, 60, 3, 224, 1.0),
+)
+_LEAST_TEST = 100
+
+
+def training_sizes(material: Material) -> Sequence[Size]:
+    """Sizes of studies that train, as far as there are pictures; the side is at most that of the pictures.
+
+    Returns:
+        of each: `pictures` (training pictures with the minival), `minival`, `test_pictures`, `epochs`, `seeds`,
+        `image_size` (the largest side in training) and `width` (over the published networks').
+    """
+    found: list[dict[str, Any]] = []
+    at_hand = material.train if material.test else material.train * 3 // 4  # else some are kept for the test
+    for pictures, epochs, seeds, side, width in _STEPS:
+        minival = max(_LEAST_TEST, pictures // 5)
+        size = {
+            "pictures": min(pictures + minival, at_hand),
+            "minival": min(minival, at_hand // 5),
+            "test_pictures": min(max(2 * _LEAST_TEST, pictures), material.test or material.train - at_hand),
+            "epochs": epochs,
+            "seeds": seeds,
+            "image_size": min(side, material.side),
+            "width": width,
+        }
+        if size not in found:
+            found.append(size)
+    return found

@@ -1,0 +1,113 @@
+"""What a paper claims, put to the test: a difference or a ratio with its interval, and what may be said of it.
+
+A difference is called a finding where its whole 95 % interval lies on one side of no difference, and never otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+UNITS = {"points": (100.0, 0.0, "{:+.2f}"), "times": (1.0, 1.0, "{:.3g}"), "difference": (1.0, 0.0, "{:+.3f}")}
+"""By name: what a value is multiplied by to be printed, where no difference lies, and the format."""
+
+
+class Interval(NamedTuple):
+    """A mean with its 95 % interval; of a single value there is none (low and high are NaN)."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def text(self, unit: str) -> str:
+        """`+1.20 (-0.40 to +2.80)`, in hundredths where the unit is points."""
+        scale, _, form = UNITS[unit]
+        mean, low, high = (form.format(scale * value) for value in self[:3])
+        return f"{mean} (one measurement)" if math.isnan(self.low) else f"{mean} ({low} to {high})"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a paper says, and what was measured of it.
+
+    Args:
+        statement: what holds if the interval is above no difference, such as `stronger RandAugment is better at 96 px`.
+        found: what was measured.
+        unit: one of `UNITS`.
+        paper: the paper's own figure, as it prints it.
+
+    Raises:
+        ValueError: the unit is unknown.
+    """
+
+    statement: str
+    found: Interval
+    unit: str
+    paper: str
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ValueError(f"a claim's unit must be one of {', '.join(UNITS)}; got {self.unit!r}")
+
+    @property
+    def verdict(self) -> str:
+        """`holds`, `the opposite holds`, or `not told apart`; the last also of a single measurement."""
+        none = UNITS[self.unit][1]
+        if self.found.low > none:
+            return "holds"
+        return "the opposite holds" if self.found.high < none else "not told apart"
+
+    def __str__(self) -> str:
+        """A sentence."""
+        said = {
+            "holds": "This holds here",
+            "the opposite holds": "Here the opposite holds",
+            "not told apart": "Here that cannot be told",
+        }[self.verdict]
+        return f"{self.statement}: {said}: {self.found.text(self.unit)}, n = {self.found.n}; the paper: {self.paper}."
+
+
+def claims_frame(claims: Sequence[Claim]) -> pd.DataFrame:
+    """A row a claim: statement, unit, mean, low, high, n, verdict, paper."""
+    rows: list[dict[str, Any]] = [
+        {"statement": c.statement, "unit": c.unit, **c.found._asdict(), "verdict": c.verdict, "paper": c.paper}
+        for c in claims
+    ]
+    return pd.DataFrame(rows, columns=["statement", "unit", *Interval._fields, "verdict", "paper"])
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """The mean with its 95 % t-interval, as of differences paired by seed.
+
+    Raises:
+        ValueError: there is no value, or one is not finite.
+    """
+    from scipy.stats import t
+
+    given = np.asarray(values, dtype=np.float64)
+    if not len(given) or not np.isfinite(given).all():
+        raise ValueError(f"a mean must be of finite values, at least one; got {list(values)}")
+    mean, n = float(given.mean()), len(given)
+    if n == 1:
+        return Interval(mean, math.nan, math.nan, n)
+    half = float(t.ppf(0.975, n - 1) * given.std(ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def ratio_interval(ratios: Sequence[float]) -> Interval:
+    """The geometric mean of ratios with its 95 % t-interval.
+
+    Raises:
+        ValueError: there is no ratio, or one is not positive and finite.
+    """
+    given = np.asarray(ratios, dtype=np.float64)
+    if not len(given) or not (np.isfinite(given) & (given > 0)).all():
+        raise ValueError(f"ratios must be positive and finite, at least one; got {list(ratios)}")
+    found = mean_interval(list(np.log(given)))
+    return Interval(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.n)
