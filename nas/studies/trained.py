@@ -86,10 +86,10 @@ def all_trained(
 def _begin() -> None:
     import signal
 
-    import torch
+    from trainers.devices import use_one_core
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends these
-    torch.set_num_threads(1)
+    use_one_core()
 
 
 def _timed(folder: Path, task: TrainingTask, device: str) -> tuple[dict[str, Any], float]:
