@@ -71,7 +71,7 @@ def study(
                 return
             conduct.begin(name, made, found, folder, budget_min=minutes)
         try:
-            results = conduct.go_on(folder, workers=workers, say=say)
+            results = conduct.go_on(folder, workers=workers, say=say, quiet=quiet)
         except KeyboardInterrupt:
             _say(f"interrupted; what is done is kept: go on with: nas study {name} -o {folder}")
             raise typer.Exit(INTERRUPTED) from None

@@ -39,7 +39,7 @@ def print_rows(
         writer = csv.DictWriter(sys.stdout, all_columns, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            plain = {name: _plain(value) for name, value in row.items()}
+            plain = {name: plain(value) for name, value in row.items()}
             writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in plain.items()})
     else:
         print_table(columns, rows)
@@ -47,7 +47,7 @@ def print_rows(
 
 def print_json(value: Mapping[str, Any], *, indent: int | None = None) -> None:
     """One object; what is missing is null."""
-    sys.stdout.write(json.dumps(_plain(value), indent=indent) + "\n")
+    sys.stdout.write(json.dumps(plain(value), indent=indent) + "\n")
     sys.stdout.flush()
 
 
@@ -69,7 +69,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def _cell(value: Any) -> str:
-    value = _plain(value)
+    value = plain(value)
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -81,14 +81,17 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it; numpy's and pandas' values are told by what they offer, so that neither is loaded here."""
+def plain(value: Any) -> Any:
+    """A value as JSON has it, what is missing as None.
+
+    numpy's and pandas' values are told by what they offer, so that neither is loaded here.
+    """
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value

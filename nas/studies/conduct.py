@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,8 @@ from nas.progress import duration
 from nas.studies import STUDIES, load
 from nas.studies import folder as folders
 from nas.studies.pace import Pace
-from nas.studies.steps import TRAININGS, Train
 from nas.studies.study import Conditions, Material, Place, Results, Size, Step, Study, Told, in_words
-from nas.studies.trained import all_trained
+from nas.studies.trained import side_by_side
 from trainers.cores import usable_cores
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def planned(name: str, conditions: Conditions, *, budget_s: float, workers: int)
         test_source=conditions.test_data,
         device=conditions.device,
         workers=workers,
-        say=lambda text: None,
+        say=_silent,
     )
     chosen: Plan | None = None
     for size in study.sizes(material):
@@ -180,12 +181,11 @@ def _dataset(conditions: Conditions) -> Dataset:
 
 
 def _together_s(steps: Sequence[Step], pace: Pace, workers: int) -> float:
-    """Seconds of all steps: trainings side by side, all else one after the other."""
-    trainings = [step.expected_s(pace) for step in steps if isinstance(step, Train)]
-    others = [step.expected_s(pace) for step in steps if not isinstance(step, Train)]
-    rounds = -(-len(trainings) // workers)
-    side_by_side = max(sum(trainings) / workers, rounds * sum(trainings) / max(1, len(trainings)))
-    return side_by_side + sum(others)
+    """Seconds of all steps: some side by side, the others one after the other."""
+    others = [step.expected_s(pace) for step in steps if not step.alone]
+    rounds = -(-len(others) // workers)
+    side_by_side = rounds * sum(others) / max(1, len(others))
+    return side_by_side + sum(step.expected_s(pace) for step in steps if step.alone)
 
 
 def begin(name: str, conditions: Conditions, plan: Plan, folder: Path, *, budget_min: float) -> None:
@@ -207,13 +207,14 @@ def begin(name: str, conditions: Conditions, plan: Plan, folder: Path, *, budget
     folders.begin(folder, name, conditions, plan.size, about=about)
 
 
-def go_on(folder: Path, *, workers: int | None, say: Say) -> Results:
+def go_on(folder: Path, *, workers: int | None, say: Say, quiet: bool = False) -> Results:
     """Do the steps of a study that are not done yet.
 
     Args:
         folder: of the study.
         workers: trainings at a time; None is one a core, and one on a GPU.
         say: tells of progress.
+        quiet: whether to show none of a search's progress.
 
     Raises:
         BlockingIOError: another process is at it.
@@ -229,6 +230,7 @@ def go_on(folder: Path, *, workers: int | None, say: Say) -> Results:
         device=conditions.device,
         workers=workers_of(conditions.device, workers),
         say=say,
+        quiet=quiet,
     )
     if study.on_pictures:
         source, test_source = drawn(folder)
@@ -272,19 +274,21 @@ def _take(left: Sequence[Step], total: int, place: Place) -> None:
         folders.note(place.folder, step, gave, took_s=took_s)
         place.say(f"{number}/{total} {step}: {duration(took_s)}, {duration(time.monotonic() - begun)} in all")
 
-    for step in left:
-        if not isinstance(step, Train):  # what is timed is timed alone, before the trainings
-            started = time.perf_counter()
-            gave = step.run(place)
-            note(step.name, gave, time.perf_counter() - started)
-    trainings = {step.name: step for step in left if isinstance(step, Train)}
-    if trainings:
-        root = place.folder / TRAININGS
-        root.mkdir(exist_ok=True)
-        tasks = {name: step.task for name, step in trainings.items()}
-        where = {name: root / name for name in tasks}
-        for name, gave, took_s in all_trained(where, tasks, device=place.device, workers=place.workers):
-            note(name, gave, took_s)
+    quiet = replace(place, say=_silent)  # what travels to other processes
+    for alone, part in groupby(left, key=lambda step: step.alone):
+        if alone:
+            for step in part:
+                started = time.perf_counter()
+                gave = step.run(place)
+                note(step.name, gave, time.perf_counter() - started)
+        else:
+            calls = {step.name: partial(step.run, quiet) for step in part}
+            for name, gave, took_s in side_by_side(calls, workers=place.workers):
+                note(name, gave, took_s)
+
+
+def _silent(text: str) -> None:
+    del text
 
 
 def told(folder: Path, results: Results) -> Told:

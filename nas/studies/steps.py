@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.studies.pace import Pace
 from nas.studies.study import Place
@@ -28,6 +28,8 @@ class Train:
         task: what is trained on what.
         pictures: of its source.
     """
+
+    alone: ClassVar[bool] = False
 
     name: str
     task: TrainingTask
@@ -56,6 +58,8 @@ class Compare:
         pass_sizes: of both in evaluation, the network's first; None leaves the forward pass out.
         blocks: pairs of blocks of steps.
     """
+
+    alone: ClassVar[bool] = True
 
     name: str
     network: Architecture
@@ -99,6 +103,8 @@ class Count:
         network: what is counted.
         image_size: side of its pictures, in pixels.
     """
+
+    alone: ClassVar[bool] = True
 
     name: str
     network: Architecture

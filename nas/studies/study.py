@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from nas.studies.pace import Pace
 from results.analysis.claims import Claim
@@ -73,6 +73,7 @@ class Place:
         device: `cpu` or `cuda`.
         workers: trainings at a time.
         say: tells of progress.
+        quiet: whether to show none of a search's progress.
     """
 
     folder: Path
@@ -81,21 +82,26 @@ class Place:
     device: str
     workers: int
     say: Callable[[str], None]
+    quiet: bool = False
 
 
 class Step(Protocol):
     """A part of a study that is done whole or not at all; what it gives is plain data.
 
     Attributes:
-        name: what it is known by; it changes when the settings do.
+        name: what it is known by.
+        alone: whether nothing else may run meanwhile, as of what is timed; else it has a process of its own, beside
+            those of the steps that follow it.
     """
+
+    alone: ClassVar[bool]
 
     @property
     def name(self) -> str:
         """What it is known by."""
 
     def expected_s(self, pace: Pace) -> float:
-        """Seconds that it takes on one worker, by what a few steps take here."""
+        """Seconds that it takes, by what a few training steps take here; on one worker where it is not alone."""
 
     def run(self, place: Place) -> Mapping[str, Any]:
         """Do it; one that was interrupted goes on where it was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -51,32 +51,29 @@ def trained(folder: Path, task: TrainingTask, device: str) -> dict[str, Any]:
         return {**_results(training, ran_s), "test": trainings.evaluate(folder, device, split="test")["accuracy"]}
 
 
-def all_trained(
-    folders: Mapping[str, Path], tasks: Mapping[str, TrainingTask], *, device: str, workers: int
+def side_by_side(
+    calls: Mapping[str, Callable[[], Mapping[str, Any]]], *, workers: int
 ) -> Iterator[tuple[str, dict[str, Any], float]]:
-    """Train several, so many at a time; on a CPU, each on one thread.
+    """Call several functions, so many at a time, each in a process of its own that computes on one thread of a CPU.
 
     Args:
-        folders: by name.
-        tasks: by the same names.
-        device: as of `trained`.
-        workers: trainings at a time.
+        calls: by name; they travel to other processes.
+        workers: at a time.
 
     Yields:
-        the name of each as it is done, with what `trained` gives, and the seconds it took.
+        the name of each as it is done, with what it gave, and the seconds it took.
 
     Raises:
-        ValueError, OSError, FloatingPointError: of the first that fails; the others are stopped where they are, and
-            can be gone on with.
+        Exception: of the first that fails; the others are stopped where they are.
     """
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, max(1, len(tasks))), mp_context=spawn, initializer=_begin)
+    pool = ProcessPoolExecutor(min(workers, max(1, len(calls))), mp_context=spawn, initializer=_begin)
     try:
-        asked = {pool.submit(_timed, folders[name], task, device): name for name, task in tasks.items()}
+        asked = {pool.submit(_timed, call): name for name, call in calls.items()}
         for future in as_completed(asked):
             yield (asked[future], *future.result())
     except BaseException:
-        for process in (pool._processes or {}).values():  # they can be gone on with, so nobody waits for them
+        for process in (pool._processes or {}).values():  # what is resumed goes on, so nobody waits for them
             process.terminate()
         raise
     finally:
@@ -92,9 +89,9 @@ def _begin() -> None:
     use_one_core()
 
 
-def _timed(folder: Path, task: TrainingTask, device: str) -> tuple[dict[str, Any], float]:
+def _timed(call: Callable[[], Mapping[str, Any]]) -> tuple[dict[str, Any], float]:
     begun = time.perf_counter()
-    return trained(folder, task, device), time.perf_counter() - begun
+    return dict(call()), time.perf_counter() - begun
 
 
 def _results(training: Training, ran_s: float | None) -> dict[str, Any]:
