@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from nas.config import SearchConfig
 from nas.show import plain
 from nas.studies.pace import Pace
@@ -20,7 +22,7 @@ from nas.studies.searches import Evaluate, Search, run_of
 from nas.studies.study import Conditions, Material, Place, Results, Size, Step, Study, Told
 from results.analysis.claims import Claim, Interval, mean_interval, ratio_interval
 from results.analysis.panels import Mark, Panel
-from search_spaces import PUBLISHED, SPACES, Architecture, SearchSpace
+from search_spaces import PUBLISHED, SPACES, Architecture, SearchSpace, Stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,19 +89,19 @@ def with_choices_of(space: SearchSpace, network: Architecture) -> Architecture:
     for choice in space.choices:
         theirs = network.stages[choice.stage - 1] if choice.stage <= len(network.stages) else None
 
-        def distance(option: Mapping[str, Any], theirs: Any = theirs) -> float:
-            if theirs is None:
-                return float(option.get("layers", 0))
-            return sum(
-                abs(value - getattr(theirs, field))
-                if isinstance(value, int | float)
-                else value != getattr(theirs, field)
-                for field, value in option.items()
-                if field != "se_ratio"
-            )
-
-        genotype.append(min(range(len(choice.options)), key=lambda i, of=distance, c=choice: of(c.options[i])))
+        genotype.append(int(np.argmin([_unlike(option, theirs) for option in choice.options])))
     return space.decode(tuple(genotype))
+
+
+def _unlike(option: Mapping[str, Any], stage: Stage | None) -> float:
+    """How far an option is from what a stage has; of a stage that is not there, no layers are the nearest."""
+    if stage is None:
+        return float(option.get("layers", 0))
+    apart = 0.0
+    for field, value in option.items():
+        theirs = getattr(stage, field)
+        apart += abs(value - theirs) if field in ("kernel", "expand_ratio", "layers") else float(value != theirs)
+    return apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,8 @@ def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Step]:
         device=place.device,
         seed=conditions.seed,
     )
-    recipe, trained_on = (
-        Recipe(epochs=size["epochs"], image_size=size["image_size"]),
-        size["pictures"] - size["minival"],
-    )
+    recipe = Recipe(epochs=size["epochs"], image_size=size["image_size"])
+    trained_on = size["pictures"] - size["minival"]
     candidates = {
         SEARCHED: replace(config, random_arm=RANDOM_ARM),
         RANDOM: replace(config, controller="random", seed=conditions.seed + 1),
@@ -298,10 +298,10 @@ def _changed(conditions: Conditions, size: Size) -> list[str]:
     return [
         f"pictures: {size['pictures'] - size['minival']:,} of {conditions.data} at {size['image_size']} px; the paper "
         "searched on ImageNet at a reduced size that it does not tell",
-        f"space: {space.name}, {space.size:,} networks; the paper's is as large as EfficientNet-B4, and how many layers "
-        "a stage may have is not told",
-        f"{size['candidates']} candidates for each search, trained for {size['epochs']} epochs; in the paper up to 1,000 "
-        "for about 10",
+        f"space: {space.name}, {space.size:,} networks; the paper's has networks of EfficientNet-B4's size, and does "
+        "not tell how many layers a stage may have",
+        f"{size['candidates']} candidates for each search, trained for {size['epochs']} epochs; in the paper up "
+        "to 1,000 for about 10",
     ]
 
 

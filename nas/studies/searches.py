@@ -68,8 +68,9 @@ class Search:
             ValueError: networks fail one after the other in the same way.
         """
         folder = place.folder / RUNS / self.name
-        gpus = {"gpus_per_trial": 1 / self.workers, "gpus": 1} if place.device == "cuda" else {}
-        workers, settings = choose_workers(self.workers, **gpus), RunSettings(budget=self.budget, workers=self.workers)
+        share = 1 / self.workers if place.device == "cuda" else None
+        workers = choose_workers(self.workers, gpus_per_trial=share, gpus=0 if share is None else 1)
+        settings = RunSettings(budget=self.budget, workers=self.workers)
         if (folder / "run.json").exists():
             search, store, _ = reopen(folder, {})
         else:
@@ -143,10 +144,7 @@ class Evaluate:
             ValueError: the evaluation failed (says how).
         """
         search = build(self.config)
-        if self.network is None:
-            text = best_of(run_of(place.folder, self.best_of))
-        else:
-            text = str(self.network)
+        text = str(self.network or best_of(run_of(place.folder, self.best_of)))
         *_, last = evaluations(search.evaluate, text, trial_seed(self.config.seed, text, self.replicate))
         if isinstance(last, Failure):
             raise ValueError(f"{self.name}: the network {text} could not be evaluated: {last.kind}: {last.reason}")
