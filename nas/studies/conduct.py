@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -137,7 +138,7 @@ def planned(name: str, conditions: Conditions, *, budget_s: float, workers: int)
             if chosen is None:
                 raise ValueError(
                     f"the smallest {name} study takes about {duration(expected_s)} here, and the budget is "
-                    f"{duration(budget_s)}: give a larger one, such as --budget {expected_s / 60 * 1.2:.0f}"
+                    f"{duration(budget_s)}: give a larger one, such as --budget {math.ceil(expected_s / 6) / 10:g}"
                 )
             return replace(chosen, larger_s=expected_s)
         chosen = Plan(size, len(steps), expected_s, None)

@@ -17,7 +17,8 @@ Size = Mapping[str, Any]
 
 def in_words(size: Size) -> str:
     """`pictures 3,600, epochs 90`."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in size.items())
+    texts = {name: value if isinstance(value, str) else f"{value:,}" for name, value in size.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in texts.items())
 
 
 Results = Mapping[str, Mapping[str, Any]]

@@ -1,0 +1,225 @@
+"""What all studies have in common: plans that fit, steps that are kept, folders that say what they are."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from nas_command import nas
+
+from nas.studies import STUDIES, conduct, load, report
+from nas.studies import folder as folders
+from nas.studies.networks import LEAST_SIDE, like
+from nas.studies.pace import Pace
+from nas.studies.sizes import training_sizes
+from nas.studies.study import Conditions, Material, Place, Results, Size, Study, Told, in_words
+from results.analysis.claims import Claim, Interval
+from results.analysis.panels import Mark, Panel
+from search_spaces import PUBLISHED
+
+DONE: list[str] = []
+"""The steps that were done in this process."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """Gives the square of a number."""
+
+    alone: ClassVar[bool] = True
+    name: str
+    number: int
+
+    def expected_s(self, pace: Pace) -> float:
+        return float(self.number)
+
+    def run(self, place: Place) -> Mapping[str, Any]:
+        DONE.append(self.name)
+        if (place.folder / "stop").exists() and self.number == 2:
+            raise KeyboardInterrupt
+        return {"square": self.number**2}
+
+
+def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Square]:
+    return [Square(f"square-{number}", number) for number in range(1, size["numbers"] + 1)]
+
+
+def told(conditions: Conditions, size: Size, results: Results) -> Told:
+    squares = [result["square"] for result in results.values()]
+    found = Interval(float(sum(squares)), 0.5, math.nan, len(squares))
+    return Told(
+        table=[{"number": n, "square": s, "paper": "?"} for n, s in enumerate(squares, 1)],
+        claims=[Claim("Squares are above none", found, "difference", "yes")],
+        panels=[Panel("squares", "square", [Mark("sum", found.mean, found.low, 30.0)])],
+        changed=["numbers, not pictures"],
+    )
+
+
+MADE = Study(
+    question="are squares squares?",
+    source="a table",
+    sizes=lambda material: [{"numbers": count} for count in (2, 3, 4)],
+    steps=steps,
+    told=told,
+    on_pictures=False,
+)
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch: pytest.MonkeyPatch) -> None:
+    DONE.clear()
+    monkeypatch.setattr("nas.studies.conduct.load", lambda name: MADE)
+
+
+@pytest.mark.parametrize(("budget_s", "numbers", "larger"), [(3, 2, 6), (5.9, 2, 6), (6, 3, 10), (100, 4, None)])
+def test_a_study_is_as_large_as_its_time_bears(budget_s: float, numbers: int, larger: float | None) -> None:
+    plan = conduct.planned("v1-v2", Conditions(), budget_s=budget_s, workers=2)
+    assert plan.size == {"numbers": numbers}
+    assert plan.expected_s == sum(range(numbers + 1))
+    assert plan.larger_s == larger
+
+
+def test_a_budget_under_the_least_names_one_that_does() -> None:
+    with pytest.raises(ValueError, match=r"takes about 3 s here, and the budget is 1 s: .* --budget 0\.1$"):
+        conduct.planned("v1-v2", Conditions(), budget_s=1, workers=1)
+
+
+def study_in(folder: Path) -> Path:
+    plan = conduct.planned("v1-v2", Conditions(), budget_s=8, workers=1)
+    conduct.begin("v1-v2", Conditions(), plan, folder, budget_min=0.1)
+    return folder
+
+
+def quiet(text: str) -> None:
+    del text
+
+
+def test_what_is_done_is_kept_and_not_done_again(tmp_path: Path) -> None:
+    folder = study_in(tmp_path / "s")
+    (folder / "stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        conduct.go_on(folder, workers=1, say=quiet)
+    assert folders.results(folder) == {"square-1": {"square": 1}}
+    (folder / "stop").unlink()
+    with (folder / folders.STEPS).open("a") as file:
+        file.write('{"step": "square-2", "ga')  # a kill in the middle of a line
+    results = conduct.go_on(folder, workers=1, say=quiet)
+    assert [result["square"] for result in results.values()] == [1, 4, 9]
+    assert DONE == ["square-1", "square-2", "square-2", "square-3"]
+    assert conduct.go_on(folder, workers=1, say=quiet) == results
+    assert len(DONE) == 4
+    lines = [json.loads(line) for line in (folder / folders.STEPS).read_text().splitlines()]
+    assert [line["step"] for line in lines] == ["square-1", "square-2", "square-3"]
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    folder = study_in(tmp_path / "s")
+    (folder / folders.STEPS).write_text('{"step": "square-1", "gave": {"square": 1}, "took_s": 1}\nrubbish\n')
+    with pytest.raises(ValueError, match=r"line 2 of .*steps.jsonl must be a step's result"):
+        conduct.go_on(folder, workers=1, say=quiet)
+
+
+def test_two_processes_do_not_go_on_at_once(tmp_path: Path) -> None:
+    folder = study_in(tmp_path / "s")
+    with folders.locked(folder), pytest.raises(BlockingIOError, match="another process is at the study"):
+        conduct.go_on(folder, workers=1, say=quiet)
+
+
+def test_a_study_that_is_gone_on_with_is_the_one_it_was(tmp_path: Path) -> None:
+    folder = study_in(tmp_path / "s")
+    conduct.check_same(folder, "v1-v2", {"data": None, "seed": 0}, None)
+    conduct.check_same(folder, "v1-v2", {}, 0.1)
+    for name, given, budget, said in (
+        ("adaptive", {}, None, "holds the study v1-v2, and adaptive was asked for"),
+        ("v1-v2", {"seed": 3}, None, "has seed 0, and 3 was asked for"),
+        ("v1-v2", {}, 5.0, "had 0.1 minutes, and 5 were asked for"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            conduct.check_same(folder, name, given, budget)
+
+
+def test_a_folder_in_use_or_without_a_study_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(FileExistsError):
+        study_in(tmp_path)
+    with pytest.raises(FileNotFoundError, match="holds no study"):
+        folders.read(tmp_path)
+    folder = study_in(tmp_path / "s")
+    (folder / folders.FILE).write_text("{")
+    with pytest.raises(ValueError, match="cannot be read"):
+        folders.read(folder)
+
+
+def test_what_is_written_says_all(tmp_path: Path) -> None:
+    folder = study_in(tmp_path / "s")
+    said = conduct.told(folder, conduct.go_on(folder, workers=1, say=quiet))
+    written = {path.name for path in report.write(folder, said)}
+    assert written == {"table.csv", "claims.csv", "figure.svg", "findings.md"}
+    assert (folder / "table.csv").read_text() == "number,square,paper\n1,1,?\n2,4,?\n3,9,?\n"
+    page = (folder / "findings.md").read_text()
+    for part in ("| 3 | 9 | ? |", "This holds here: +14.000", "- numbers, not pictures", "(figure.svg)", "numbers 3"):
+        assert part in page
+    json.dumps(report.as_json(folder, said))
+
+
+def test_a_model_is_refused_where_none_takes_part() -> None:
+    with pytest.raises(ValueError, match=r"--model"):
+        conduct.planned("v1-v2", Conditions(model="a:b"), budget_s=9, workers=1)
+
+
+@pytest.mark.parametrize("train", [250, 4_000, 60_000])
+@pytest.mark.parametrize("test", [0, 1_000])
+def test_sizes_grow_and_stay_within_the_pictures(train: int, test: int) -> None:
+    found = training_sizes(Material(train=train, test=test, side=32, classes=10, channels=3))
+    assert found
+    for size in found:
+        kept = size["test_pictures"] if not test else 0
+        assert size["pictures"] + kept <= train
+        assert size["test_pictures"] <= (test or train)
+        assert 0 < size["minival"] < size["pictures"]
+        assert size["image_size"] <= 32
+    work = [size["pictures"] * size["epochs"] * size["seeds"] * size["width"] ** 2 for size in found]
+    assert all(a <= b for a, b in pairwise(work))
+    assert work[0] < work[-1] / 50
+
+
+@pytest.mark.parametrize("name", ["efficientnetv2-b0", "efficientnet-b0"])
+@pytest.mark.parametrize("side", [16, 32, 96, 224])
+def test_small_networks_are_the_published_ones_with_stride_to_spare(name: str, side: int) -> None:
+    network = like(name, 0.25, side)
+    assert side // network.total_stride >= LEAST_SIDE or network.total_stride == 2
+    assert [stage.op for stage in network.stages] == [stage.op for stage in PUBLISHED[name].stages]
+    assert network.stages[-1].channels * 4 == pytest.approx(PUBLISHED[name].stages[-1].channels, rel=0.2)
+    assert like(name, 1, 224) == PUBLISHED[name]
+
+
+def test_sizes_in_words() -> None:
+    assert in_words({"test_pictures": 1000, "space": "small"}) == "test pictures 1,000, space small"
+
+
+def test_the_studies_are_listed_and_others_are_not(tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in nas("study", "--format", "json").out.splitlines()]
+    assert {row["name"]: row["asks"] for row in rows} == STUDIES
+    found = nas("study", "tables")
+    assert found.code == 1
+    assert "a study must be one of discovery, fused-stages" in found.err
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_can_be_asked_for(name: str) -> None:
+    study = load(name)
+    assert study.question.endswith("?")
+    assert "arXiv" in study.source
+    material = Material(train=50_000, test=10_000, side=128, classes=10, channels=3)
+    found = study.sizes(material if study.on_pictures else conduct.NO_MATERIAL)
+    assert len(found) >= 3
+    for size in found:
+        place = Place(folder=Path(), source="a.parquet", test_source="b.parquet", device="cpu", workers=2, say=quiet)
+        names = [step.name for step in study.steps(Conditions(), size, place)]
+        assert names
+        assert len(set(names)) == len(names)
