@@ -111,16 +111,24 @@ def _write(frame: pd.DataFrame, form: TrialsFormat, path: Path) -> None:
 
 
 def compact(
-    run: options.Run,
+    run: Annotated[Path, typer.Argument(metavar="RUN|STUDY", help="Folder of a run, or of a study.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to; new or empty.")],
 ) -> None:
-    """Copy a run into two files, run.json and trials.parquet, that every command reads; it cannot be resumed."""
+    """Copy a run into two files, run.json and trials.parquet, that every command reads; it cannot be resumed.
+
+    A study is copied without pictures and weights; `nas study NAME -o FOLDER` tells of it as before.
+    """
+    from nas.studies import folder as studies
     from results.compact import compact as write
     from results.store import TrialStore
 
-    store = TrialStore.open(run)
-    write(store, out)
-    before, after = (sum(path.stat().st_size for path in folder.iterdir()) for folder in (run, out))
+    if studies.is_study(run):
+        from nas.studies.compact import compact as write_study
+
+        write_study(run, out)
+    else:
+        write(TrialStore.open(run), out)
+    before, after = (sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) for folder in (run, out))
     typer.echo(f"wrote {out}: {after / 1e6:.2f} MB, of {before / 1e6:.2f} MB", err=True)
 
 

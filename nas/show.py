@@ -39,8 +39,8 @@ def print_rows(
         writer = csv.DictWriter(sys.stdout, all_columns, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            plain = {name: plain(value) for name, value in row.items()}
-            writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in plain.items()})
+            values = {name: plain(value) for name, value in row.items()}
+            writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in values.items()})
     else:
         print_table(columns, rows)
 

@@ -33,3 +33,20 @@ def read_metrics(path: Path) -> pd.DataFrame:
     """
     frame: pd.DataFrame = pq.read_table(path.absolute()).to_pandas()
     return frame
+
+
+def gather_metrics(files: Mapping[str, Path], path: Path) -> None:
+    """Write the epochs of several trainings into one file, with a column `training` that tells whose they are.
+
+    Args:
+        files: by the name of each training, its `metrics.parquet`.
+        path: of the new file.
+
+    Raises:
+        OSError: one is not there, or the disk would not take it.
+    """
+    tables = []
+    for name, file in files.items():
+        table = pq.read_table(file.absolute())
+        tables.append(table.add_column(0, "training", pa.array([name] * len(table))))
+    write_table(pa.concat_tables(tables, promote_options="permissive"), path)

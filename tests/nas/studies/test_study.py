@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from made_run import make_run
 from nas_command import nas
 
 from nas.studies import STUDIES, conduct, load, report
@@ -21,6 +22,7 @@ from nas.studies.sizes import training_sizes
 from nas.studies.study import Conditions, Material, Place, Results, Size, Study, Told, in_words
 from results.analysis.claims import Claim, Interval
 from results.analysis.panels import Mark, Panel
+from results.metrics import read_metrics, write_metrics
 from search_spaces import PUBLISHED
 
 DONE: list[str] = []
@@ -223,3 +225,33 @@ def test_every_study_can_be_asked_for(name: str) -> None:
         names = [step.name for step in study.steps(Conditions(), size, place)]
         assert names
         assert len(set(names)) == len(names)
+
+
+def test_a_compacted_study_says_the_same(tmp_path: Path) -> None:
+    folder = study_in(tmp_path / "s")
+    conduct.go_on(folder, workers=1, say=quiet)
+    make_run(folder / "runs" / "search", trials=5)
+    for name in ("a", "b"):
+        (folder / "trainings" / name).mkdir(parents=True)
+        write_metrics([{"epoch": 1, "accuracy": 0.5, "of": name}], folder / "trainings" / name / "metrics.parquet")
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "train.parquet").write_bytes(b"pictures")
+    found = nas("compact", folder, "-o", tmp_path / "small")
+    assert found.code == 0, found.err
+    files = {str(path.relative_to(tmp_path / "small")) for path in (tmp_path / "small").rglob("*") if path.is_file()}
+    assert files == {
+        "study.json",
+        "steps.jsonl",
+        "metrics.parquet",
+        "runs/search/run.json",
+        "runs/search/trials.parquet",
+    }
+    assert read_metrics(tmp_path / "small" / "metrics.parquet")[["training", "of"]].to_numpy().tolist() == [
+        ["a", "a"],
+        ["b", "b"],
+    ]
+    DONE.clear()
+    again = conduct.go_on(tmp_path / "small", workers=1, say=quiet)
+    assert again == conduct.go_on(folder, workers=1, say=quiet)
+    assert not DONE
+    assert nas("compact", folder, "-o", tmp_path / "small").code == 1, "a folder in use"

@@ -1,0 +1,138 @@
+"""The discovery study: whose choices its networks have, how trials are ranked anew, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_run import make_run
+
+from nas.studies.discovery import RANDOM, REWARDS, SEARCHED, STUDY, Analyse, networks, ranked_by, with_choices_of
+from nas.studies.searches import RUNS, Evaluate, Search, best_of
+from nas.studies.study import Conditions, Material, Place
+from results.store import TrialStore
+from search_spaces import PUBLISHED, SPACES
+
+MATERIAL = Material(train=50_000, test=10_000, side=32, classes=10, channels=3)
+
+
+def place(folder: Path) -> Place:
+    return Place(folder=folder, source="a.parquet", test_source=None, device="cpu", workers=2, say=print)
+
+
+def test_in_its_own_space_a_network_has_its_own_choices() -> None:
+    space = SPACES["efficientnetv2-s"]
+    assert with_choices_of(space, PUBLISHED["efficientnetv2-s"]) == PUBLISHED["efficientnetv2-s"]
+
+
+def test_in_a_smaller_space_it_has_the_nearest_ones() -> None:
+    assert str(networks("small")["v2-like"]) == (
+        "stem_c8-fused_mbconv_k3_s1_e1_c8_n1-fused_mbconv_k3_s2_e4_c16_n2-fused_mbconv_k3_s2_e4_c24_n2-"
+        "mbconv_k3_s1_e4_c32_n3_se0.25-mbconv_k3_s1_e6_c40_n3_se0.25-mbconv_k3_s2_e6_c64_n3_se0.25-head_c256"
+    )
+    v1 = networks("small")["v1-like"]
+    assert v1 is not None
+    assert [(s.op, s.kernel, s.expand_ratio, s.layers) for s in v1.stages] == [
+        ("mbconv", 3, 1, 1), ("mbconv", 3, 6, 2), ("mbconv", 5, 6, 2), ("mbconv", 3, 6, 3), ("mbconv", 5, 6, 3),
+        ("mbconv", 5, 6, 3), ("mbconv", 3, 6, 1),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study's folder with both runs, of 60 trials each."""
+    made = tmp_path_factory.mktemp("study")
+    for number, name in enumerate((SEARCHED, RANDOM)):
+        make_run(made / RUNS / name, seed=number)
+    return made
+
+
+def test_trials_are_ranked_by_what_is_left_of_the_reward(folder: Path) -> None:
+    frame = TrialStore.open(folder / RUNS / RANDOM).frame()
+    rewarded = frame["reward"].notna()
+    by = {name: ranked_by(frame, **weights) for name, weights in REWARDS.items()}
+    for name, quantity, ascending in (
+        ("A", "accuracy", False),
+        ("S alone", "step_time", True),
+        ("P alone", "params", True),
+    ):
+        expected = frame[rewarded].astype({quantity: float}).sort_values(quantity, ascending=ascending, kind="stable")
+        found = by[name].loc[rewarded].sort_values("reward", ascending=False, kind="stable")
+        assert found[quantity].astype(float).tolist() == expected[quantity].tolist()
+    first = frame[rewarded].iloc[0]
+    whole = by["A S^-0.07 P^-0.05"].loc[first.name, "reward"]
+    assert whole == pytest.approx(first["accuracy"] * first["step_time"] ** -0.07 * first["params"] ** -0.05)
+    assert by["A"]["reward"].notna().tolist() == rewarded.tolist(), "who has no reward gets none"
+
+
+def test_the_runs_say_what_their_tables_say(folder: Path) -> None:
+    found = Analyse("analysis", "small").run(place(folder))
+    assert [row["reward"] for row in found["findings"]] == [name for name in REWARDS for _ in range(4)]
+    frame = TrialStore.open(folder / RUNS / RANDOM).frame()
+    assert found["random_rewards"] == sorted(round(float(reward), 5) for reward in frame["reward"].dropna())
+    assert found["chance"]["controller"] + found["chance"]["random"] == 60
+    best = frame.loc[frame["reward"].astype(float).idxmax(), "architecture"]
+    assert best_of(frame) == best
+
+
+def evaluated(reward: float, *, step_time: float) -> dict[str, Any]:
+    return {"architecture": "?", "accuracy": reward, "step_time": step_time, "params": 10, "macs": 10, "reward": reward}
+
+
+def results(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The best is surely above the V2-like one, which is faster than the V1-like one and not told apart from it."""
+    found: dict[str, Mapping[str, Any]] = {"analysis": Analyse("analysis", "small").run(place(folder))}
+    rewards = {"best": (0.91, 0.92, 0.93), "v2-like": (0.81, 0.82, 0.83), "v1-like": (0.80, 0.83, 0.82)}
+    for when in ("as-searched", "longer"):
+        for network, each in rewards.items():
+            for number, reward in enumerate(each, 1):
+                found[f"{when}-{network}-{number}"] = evaluated(reward, step_time=2 if network == "v1-like" else 1)
+    return found
+
+
+def test_what_it_says(folder: Path) -> None:
+    size = STUDY.sizes(MATERIAL)[3]
+    told = STUDY.told(Conditions(), size, results(folder))
+    verdicts = {claim.statement.partition(":")[0]: claim.verdict for claim in told.claims}
+    assert verdicts["The best network has a higher reward than the V2-like one, trained for longer"] == "holds"
+    assert (
+        verdicts["The V2-like network has a higher reward than the V1-like one, trained for longer"] == "not told apart"
+    )
+    faster = next(claim for claim in told.claims if "trains faster" in claim.statement)
+    assert (faster.found.mean, faster.verdict) == (2.0, "holds")
+    ranks = {row["part"]: row for row in told.table if row["what"] == "share that it beats"}
+    rewards = results(folder)["analysis"]["random_rewards"]
+    share = sum(sum(r < mine for r in rewards) / len(rewards) for mine in (0.81, 0.82, 0.83)) / 3
+    assert ranks[f"v2-like among {len(rewards)} random networks"]["here"] == pytest.approx(share)
+    assert len({tuple(row) for row in told.table}) == 1, "all rows have the same columns"
+    assert sum(panel.title.startswith("the best by") for panel in told.panels) == 4
+
+
+def test_steps_come_in_their_order_and_last_trainings_take_ten_times_the_epochs(tmp_path: Path) -> None:
+    size = STUDY.sizes(MATERIAL)[3]
+    assert (size["candidates"], size["seeds"]) == (400, 3)
+    steps = STUDY.steps(Conditions(), size, place(tmp_path))
+    assert [step.name for step in steps[:3]] == [SEARCHED, RANDOM, "analysis"]
+    searches = [step for step in steps if isinstance(step, Search)]
+    assert [step.config.controller for step in searches] == ["predictor", "random"]
+    assert searches[0].config.random_arm == 0.1
+    last = [step for step in steps if isinstance(step, Evaluate)]
+    assert len(last) == 2 * 3 * 3
+    assert {step.config.epochs for step in last if step.name.startswith("longer")} == {10 * size["epochs"]}
+    assert {step.replicate for step in last} == {1, 2, 3}
+
+
+def test_the_best_is_looked_up_in_a_run_that_has_one(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", trials=4, outcomes=("failed",))
+    with pytest.raises(ValueError, match="must have a network with a reward"):
+        best_of(TrialStore.open(tmp_path / "run").frame())
+
+
+def test_a_space_for_gpus_comes_last() -> None:
+    large = Material(train=1_281_167, test=50_000, side=300, classes=1000, channels=3)
+    assert [size["space"] for size in STUDY.sizes(large)][-2:] == ["efficientnetv2-s"] * 2
+    few = Material(train=500, test=0, side=28, classes=10, channels=1)
+    (only,) = STUDY.sizes(few)
+    assert only["pictures"] + only["test_pictures"] <= 500
