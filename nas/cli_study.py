@@ -94,6 +94,8 @@ def _print(folder: Path, told: Told, format: Format) -> None:
     print_table(list(rows[0]), rows)
     for claim in told.claims:
         print(claim)
+    for note in told.notes:
+        print(note)
     for line in told.changed:
         print(f"not as in the paper: {line}")
 

@@ -219,14 +219,17 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
         rows += [
             _row(f"{name}, {of}", quantity, mean_interval([one[quantity] for one in each[name]]))
             for name in each
-            for quantity in ("accuracy", "step_time", "params", "reward")
+            for quantity in ("accuracy", "step_time", "reward")
         ]
     claims += _last_claims(longer)
     if (chance := analysis["chance"]) is not None:
         found = Interval(chance["probability"] - 0.5, chance["low"] - 0.5, chance["high"] - 0.5, chance["controller"])
         claims.append(Claim("The controller's networks are better than random ones, by the probability over one half",
                             found, "difference", "not told"))  # fmt: skip
-    return Told(table=rows, claims=claims, panels=_panels(analysis, longer), changed=_changed(conditions, size))
+    notes = [f"{name}: {each[0]['params']:,} params, {each[0]['macs']:,} macs: {each[0]['architecture']}"
+             for name, each in longer.items()]  # fmt: skip
+    panels = _panels(analysis, longer)
+    return Told(table=rows, claims=claims, panels=panels, changed=_changed(conditions, size), notes=notes)
 
 
 def _last_claims(longer: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:

@@ -27,6 +27,7 @@ def as_json(folder: Path, told: Told) -> dict[str, Any]:
         "claims": claims_frame(told.claims).to_dict("records"),
         "sentences": [str(claim) for claim in told.claims],
         "changed": list(told.changed),
+        "notes": list(told.notes),
     }
 
 
@@ -81,6 +82,7 @@ def page(folder: Path, told: Told) -> str:
         f"and torch {about['versions']['torch']}; size: {in_words(about['size'])}.",
         _markdown(told.table),
         "\n".join(f"- {claim}" for claim in told.claims),
+        "\n".join(f"- {note}" for note in told.notes),
         "Not as in the paper:\n\n" + "\n".join(f"- {line}" for line in told.changed) if told.changed else "",
         f"![what was measured]({FIGURE})" if (folder / FIGURE).is_file() else "",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -117,12 +117,14 @@ class Told:
         claims: what the paper found, each with what was measured of it.
         panels: of the figure.
         changed: what is not as in the paper, a sentence each.
+        notes: what a table cannot hold, such as a network, a line each.
     """
 
     table: Sequence[Mapping[str, Any]]
     claims: Sequence[Claim]
     panels: Sequence[Panel]
-    changed: Sequence[str] = field(default_factory=tuple)
+    changed: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
