@@ -39,7 +39,7 @@ def trained(folder: Path, task: TrainingTask, device: str) -> dict[str, Any]:
 
     new = not trainings.is_training(folder)
     if not new:
-        _check(folder, task)
+        check_task(folder, task)
     training = trainings.begin(task, folder, device, provenance={}) if new else trainings.reopen(folder, device)
     with trainings.locked(folder):
         if training.told:  # a kill may have come after the checkpoint and before this
@@ -70,7 +70,8 @@ def all_trained(
             can be gone on with.
     """
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, max(1, len(tasks))), mp_context=spawn, initializer=_begin)
+    count = min(workers, max(1, len(tasks)))
+    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(device,))
     try:
         asked = {pool.submit(_timed, folders[name], task, device): name for name, task in tasks.items()}
         for future in as_completed(asked):
@@ -83,13 +84,14 @@ def all_trained(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
+def _begin(device: str) -> None:
     import signal
 
-    from trainers.devices import use_one_core
+    from trainers.devices import torch_device, use_one_core
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends these
-    use_one_core()
+    if torch_device(device).type == "cpu":
+        use_one_core()
 
 
 def _timed(folder: Path, task: TrainingTask, device: str) -> tuple[dict[str, Any], float]:
@@ -123,7 +125,12 @@ def _results(training: Training, ran_s: float | None) -> dict[str, Any]:
     }
 
 
-def _check(folder: Path, task: TrainingTask) -> None:
+def check_task(folder: Path, task: TrainingTask) -> None:
+    """That a training's folder has the training of a task.
+
+    Raises:
+        ValueError: it has another (says in what).
+    """
     from nas import trainings
 
     content = trainings.read(folder)
