@@ -38,6 +38,29 @@ def brief(size: Size) -> Recipe:
     )
 
 
+def fitted(
+    conditions: Conditions, size: Size, place: Place, recipe: Recipe, network: Architecture | str, seed: int
+) -> TrainingTask:
+    """A training of a study.
+
+    Args:
+        network: an architecture, or the name of a network of the user's.
+        seed: of its weights, order and variation.
+    """
+    from trainers.task import TrainingTask
+
+    return TrainingTask(
+        recipe=recipe,
+        source=place.source,
+        test_source=place.test_source,
+        architecture=network if isinstance(network, Architecture) else None,
+        model=network if isinstance(network, str) else None,
+        minival=size["minival"],
+        split_seed=conditions.seed,
+        seed=seed,
+    )
+
+
 STRONG = {"randaugment": (3.0, 15.0), "mixup": (0.0, 0.2), "dropout": (0.0, 0.3)}
 """Regularisation with the first of the growing sizes and with the last. Where pictures are few it must be strong for
 progressive learning to pay, and weak where these are small (docs/benchmarks.md, Progressive learning)."""
@@ -82,26 +105,3 @@ def scheduled_unlike_the_paper(conditions: Conditions, size: Size) -> list[str]:
         f"evaluated at {size['image_size']} px, the largest side in training; in the paper that is about 20 % smaller "
         "than the side in evaluation",
     ]
-
-
-def fitted(
-    conditions: Conditions, size: Size, place: Place, recipe: Recipe, network: Architecture | str, seed: int
-) -> TrainingTask:
-    """A training of a study.
-
-    Args:
-        network: an architecture, or the name of a network of the user's.
-        seed: of its weights, order and variation.
-    """
-    from trainers.task import TrainingTask
-
-    return TrainingTask(
-        recipe=recipe,
-        source=place.source,
-        test_source=place.test_source,
-        architecture=network if isinstance(network, Architecture) else None,
-        model=network if isinstance(network, str) else None,
-        minival=size["minival"],
-        split_seed=conditions.seed,
-        seed=seed,
-    )
