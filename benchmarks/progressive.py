@@ -41,7 +41,7 @@ LEAST_DIFFERENCE, MOST_TIME = -0.005, 0.6
 """The bars: the lower end of the interval of paper's accuracy less constant's; the mean of its time over constant's."""
 
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]
-"""By schedule and seed, what `trained.trained` gives."""
+"""By schedule and seed, what `nas.studies.trained.trained` gives."""
 
 
 def recipe_with(base: Recipe, schedule: str, arguments: argparse.Namespace) -> Recipe:

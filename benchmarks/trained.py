@@ -9,29 +9,25 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import os
 import statistics
 import sys
-import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
 from machine import parser
 
 from nas import trainings
+from nas.studies.trained import check_task, side_by_side, trained
 from search_spaces import PUBLISHED, SPACES, Architecture
 from trainers.devices import torch_device
 from trainers.recipe import Recipe
 from trainers.recipes import RECIPES
 from trainers.task import TrainingTask
-from trainers.training import Training
 
 RESULTS = "results.json"
 
@@ -60,102 +56,29 @@ def in_points(found: Mapping[str, Any]) -> str:
     return f"{100 * found['mean']:.2f}{around}"
 
 
-def trained(folder: Path, task: TrainingTask, device: str) -> dict[str, Any]:
-    """The results of a training, which begins, goes on from its last checkpoint, or was over before.
+def train_all(root: Path, tasks: Mapping[str, TrainingTask], *, device: str, workers: int) -> dict[str, dict[str, Any]]:
+    """The results of trainings (`nas.studies.trained.trained`), so many at a time; on a CPU, of one thread each.
 
-    Args:
-        folder: its own.
-        task: what is trained on what.
-        device: `cpu`, `cuda` or `auto`.
-
-    Returns:
-        `minival` and `test`: accuracies of the weights that were best on the minival, after `best_epoch`; `train_s`:
-        seconds of training without evaluation; `pixels`: given to the network in all; `waited_share`: of these seconds;
-        `outside_share`: of the wall-clock, what was evaluation and saving (None where the training was gone on with);
-        `pictures_per_s`: by picture size, of each epoch that had but one.
+    Each has a folder of its name, and is gone on with where it stopped; one that is over is not trained again.
 
     Raises:
-        ValueError: the folder has a training of another task.
+        ValueError: a folder has a training of another task.
     """
-    begun = time.perf_counter()
-    new = not trainings.is_training(folder)
-    if not new:
-        _check(folder, task)
-        if (folder / RESULTS).is_file():
-            return dict(json.loads((folder / RESULTS).read_text()))
-    training = trainings.begin(task, folder, device, provenance={}) if new else trainings.reopen(folder, device)
-    with trainings.locked(folder):
-        if training.told:  # a kill may have come after the checkpoint and before this
-            trainings.write_results(training, folder)
-        opened = time.perf_counter()
-        for _ in training.run():
-            trainings.write_results(training, folder)
-        ran_s = time.perf_counter() - opened if new else None
-        found = results(training, ran_s)
-        found["test"] = trainings.evaluate(folder, device, split="test")["accuracy"]
-        partial = folder / f".{RESULTS}.partial"
-        partial.write_text(json.dumps(found, indent=1))
-        partial.replace(folder / RESULTS)
-    say(f"{folder.name}: test {100 * found['test']:.2f} %, {found['train_s']:.0f} s of training, "
-        f"{time.perf_counter() - begun:.0f} s in all")  # fmt: skip
-    return found
-
-
-def results(training: Training, ran_s: float | None) -> dict[str, Any]:
-    """What is told of a training that is over; its test accuracy is not among it."""
-    assert training.best is not None
-    told, pixels, rates, seen = training.told, 0, defaultdict(list), 0
-    while seen < training.pictures_in_all:
-        now = training.settings(seen)
-        pixels += now.batch_size * now.image_size**2
-        seen += now.batch_size
-    waited_s = before_s = 0.0
-    for epoch in told:
-        waited_s += epoch.waited_share * (epoch.train_s - before_s)
-        before_s = epoch.train_s
-        if len(epoch.parts) == 1:
-            rates[epoch.image_size].append(round(epoch.images_per_s, 1))
-    train_s = told[-1].train_s
-    return {
-        "minival": training.best[0],
-        "best_epoch": next(epoch.epoch for epoch in told if epoch.step == training.best[1]),
-        "train_s": train_s,
-        "pixels": pixels,
-        "waited_share": waited_s / train_s,
-        "outside_share": None if ran_s is None else 1 - train_s / ran_s,
-        "pictures_per_s": {str(size): rates[size] for size in sorted(rates)},
-    }
-
-
-def _check(folder: Path, task: TrainingTask) -> None:
-    content = trainings.read(folder)
-    there = trainings.task_of(content)[0].to_json()
-    asked = replace(task, recipe=task.recipe.for_pictures(content["pictures"]["train"])).to_json()
-    different = [name for name in asked if asked[name] != there[name]]
-    if different:
-        name = different[0]
-        raise ValueError(
-            f"{folder} must hold the training that is asked for; its {name} is {there[name]}, and {asked[name]} was "
-            "asked for: name another --out, or remove it"
-        )
-
-
-def train_all(root: Path, tasks: Mapping[str, TrainingTask], *, device: str, workers: int) -> dict[str, dict[str, Any]]:
-    """The results of trainings, each in a folder of its name, so many at a time; on a CPU, of one thread each."""
-    one_thread = torch_device(device).type == "cpu"
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(one_thread,)) as pool:
-        asked = {name: pool.submit(trained, root / name, task, device) for name, task in tasks.items()}
-        try:
-            return {name: future.result() for name, future in asked.items()}
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _begin(one_thread: bool) -> None:
-    if one_thread:
-        torch.set_num_threads(1)
+    done = {}
+    for name, task in tasks.items():
+        if trainings.is_training(root / name):
+            check_task(root / name, task)
+            if (root / name / RESULTS).is_file():
+                done[name] = json.loads((root / name / RESULTS).read_text())
+    left = {name: task for name, task in tasks.items() if name not in done}
+    calls = {name: partial(trained, root / name, task, device) for name, task in left.items()}
+    for name, found, took_s in side_by_side(calls, device=device, workers=workers):
+        beside = root / name / f".{RESULTS}.partial"
+        beside.write_text(json.dumps(found, indent=1))
+        beside.replace(root / name / RESULTS)
+        say(f"{name}: test {100 * found['test']:.2f} %, {found['train_s']:.0f} s of training, {took_s:.0f} s in all")
+        done[name] = found
+    return {name: done[name] for name in tasks}
 
 
 def options(description: str, *, seeds: int) -> argparse.ArgumentParser:

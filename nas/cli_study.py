@@ -46,6 +46,7 @@ def study(
     large as the budget lets it be. One that was interrupted goes on when it is asked for again.
     """
     from nas.conduct import INTERRUPTED
+    from nas.plugins import absolute
     from nas.studies import STUDIES, conduct, load, report
     from nas.studies import folder as folders
 
@@ -54,6 +55,7 @@ def study(
         print_rows(rows, format, columns=("name", "asks"), all_columns=("name", "asks"))
         return
     folder = out or Path("studies") / name
+    model = None if model is None else absolute(model)
     given = {"data": data, "test_data": test_data, "model": model, "device": device, "seed": seed}
     say = _silent if quiet else _say
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data

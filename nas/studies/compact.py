@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 
 from nas.studies import folder as folders
-from nas.studies.searches import RUNS
-from nas.studies.steps import TRAININGS
+from nas.studies.folder import RUNS, TRAININGS
 from results.compact import compact as compact_run
 from results.metrics import gather_metrics
 from results.store import TrialStore, check_free

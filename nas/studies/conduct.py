@@ -284,7 +284,7 @@ def _take(left: Sequence[Step], total: int, place: Place) -> None:
                 note(step.name, gave, time.perf_counter() - started)
         else:
             calls = {step.name: partial(step.run, quiet) for step in part}
-            for name, gave, took_s in side_by_side(calls, workers=place.workers):
+            for name, gave, took_s in side_by_side(calls, device=place.device, workers=place.workers):
                 note(name, gave, took_s)
 
 

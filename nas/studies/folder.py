@@ -25,6 +25,9 @@ from results.store import check_free
 SCHEMA_VERSION = 1
 FILE, STEPS = "study.json", "steps.jsonl"
 
+RUNS, TRAININGS = "runs", "trainings"
+"""Within a study's folder, where its runs and its trainings are."""
+
 
 def is_study(folder: Path) -> bool:
     """Whether a folder is a study's."""

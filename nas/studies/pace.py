@@ -34,6 +34,7 @@ class Pace:
     def __init__(self, device: str, *, classes: int = 10, channels: int = 3) -> None:
         self.device, self._classes, self._channels = device, classes, channels
         self._known: dict[tuple[str, int, int], float] = {}
+        self._tried: set[tuple[str, int]] = set()
 
     def step_s(self, network: Architecture | str, recipe: Recipe, image_size: int) -> float:
         """Seconds of a training step.
@@ -66,6 +67,9 @@ class Pace:
         Args:
             task: the training.
             pictures: of its source, those of the minival among them.
+
+        Raises:
+            ValueError: a network of the user's cannot be made, or does not take such pictures.
         """
         from trainers.progressive import settings_at
 
@@ -73,10 +77,21 @@ class Pace:
         steps = max(1, recipe.epochs * ((pictures - minival) // recipe.batch_size))
         places = [steps * (look + 0.5) / _LOOKS for look in range(_LOOKS)]
         sizes = [settings_at(recipe, place, steps, seed=task.seed).image_size for place in places]
+        if task.model is not None:
+            self._try(task.model, {min(sizes), max(sizes)})
         step_s = self._by_size(task, min(sizes), max(sizes))
         evaluated = recipe.epochs * minival / recipe.batch_size
         evaluation_s = evaluated * _PASS * step_s(recipe.eval_size or recipe.image_size or max(sizes))
         return SAFETY * (steps * sum(map(step_s, sizes)) / len(sizes) + evaluation_s)
+
+    def _try(self, model: str, sizes: set[int]) -> None:
+        from trainers.own_model import check_model, own_model
+
+        asked = {(model, size) for size in sizes}
+        if not asked <= self._tried:
+            made = own_model(model, self._classes)
+            check_model(made, model, sizes=sorted(sizes), in_channels=self._channels, num_classes=self._classes)
+            self._tried |= asked
 
     def _by_size(self, task: TrainingTask, smallest: int, largest: int) -> Callable[[int], float]:
         """Seconds of a step by image size: a part that is there at any size, and one that grows with the pixels."""

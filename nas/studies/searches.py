@@ -16,6 +16,7 @@ from nas.progress import SearchProgress
 from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start, reopen, start
 from nas.search import choose_workers
 from nas.session import trial_seed
+from nas.studies.folder import RUNS
 from nas.studies.pace import Pace
 from nas.studies.study import Place
 from results.store import TrialStore
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trainers.recipe import Recipe
-
-RUNS = "runs"
-"""Within a study's folder, where its runs are."""
 
 TIMING_S = 4.0
 """Of a candidate, besides its training: to build it, to time its step beside the anchor's, to evaluate it."""

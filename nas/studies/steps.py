@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nas.studies.folder import TRAININGS
 from nas.studies.pace import Pace
 from nas.studies.study import Place
 from nas.studies.trained import trained
@@ -14,9 +15,6 @@ from search_spaces import Architecture, cost
 if TYPE_CHECKING:
     from trainers.recipe import Recipe
     from trainers.task import TrainingTask
-
-TRAININGS = "trainings"
-"""Within a study's folder, where its trainings are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def trained(folder: Path, task: TrainingTask, device: str) -> dict[str, Any]:
 
     new = not trainings.is_training(folder)
     if not new:
-        _check(folder, task)
+        check_task(folder, task)
     training = trainings.begin(task, folder, device, provenance={}) if new else trainings.reopen(folder, device)
     with trainings.locked(folder):
         if training.told:  # a kill may have come after the checkpoint and before this
@@ -52,12 +52,13 @@ def trained(folder: Path, task: TrainingTask, device: str) -> dict[str, Any]:
 
 
 def side_by_side(
-    calls: Mapping[str, Callable[[], Mapping[str, Any]]], *, workers: int
+    calls: Mapping[str, Callable[[], Mapping[str, Any]]], *, device: str, workers: int
 ) -> Iterator[tuple[str, dict[str, Any], float]]:
-    """Call several functions, so many at a time, each in a process of its own that computes on one thread of a CPU.
+    """Call several functions, so many at a time, each in a process of its own; on a CPU, that computes on one thread.
 
     Args:
         calls: by name; they travel to other processes.
+        device: that they compute on, as of `trained`.
         workers: at a time.
 
     Yields:
@@ -67,7 +68,8 @@ def side_by_side(
         Exception: of the first that fails; the others are stopped where they are.
     """
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, max(1, len(calls))), mp_context=spawn, initializer=_begin)
+    count = min(workers, max(1, len(calls)))
+    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(device,))
     try:
         asked = {pool.submit(_timed, call): name for name, call in calls.items()}
         for future in as_completed(asked):
@@ -80,13 +82,14 @@ def side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
+def _begin(device: str) -> None:
     import signal
 
-    from trainers.devices import use_one_core
+    from trainers.devices import torch_device, use_one_core
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends these
-    use_one_core()
+    if torch_device(device).type == "cpu":
+        use_one_core()
 
 
 def _timed(call: Callable[[], Mapping[str, Any]]) -> tuple[dict[str, Any], float]:
@@ -120,7 +123,12 @@ def _results(training: Training, ran_s: float | None) -> dict[str, Any]:
     }
 
 
-def _check(folder: Path, task: TrainingTask) -> None:
+def check_task(folder: Path, task: TrainingTask) -> None:
+    """That a training's folder has the training of a task.
+
+    Raises:
+        ValueError: it has another (says in what).
+    """
     from nas import trainings
 
     content = trainings.read(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import io
 import json
 import os
 import subprocess
@@ -16,18 +15,16 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
+from coloured_pictures import pictures
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from scipy import stats
 
-from nas import trainings
+from nas.studies.trained import trained
 from search_spaces import Architecture
-from trainers.progressive import Progression, settings_at, sizes_of
+from trainers.progressive import settings_at, sizes_of
 from trainers.recipe import Recipe
 from trainers.recipes import RECIPES
 from trainers.task import TrainingTask
@@ -62,36 +59,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def pictures(path: Path, count: int, *, seed: int = 0) -> Path:
-    """A parquet file of encoded pictures: noise that is red, green, blue, or nothing of these."""
-    rng, images = np.random.default_rng(seed), []
-    for number in range(count):
-        pixels = rng.normal(100, 25, (32, 32, 3))
-        pixels[:, :, number % 4 : number % 4 + 1] += 50
-        file = io.BytesIO()
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "PNG")
-        images.append(file.getvalue())
-    table = pa.table({"image": images, "label": [number % 4 for number in range(count)]})
-    pq.write_table(table.replace_schema_metadata({"class_names": "a|b|c|d"}), path)
-    return path
-
-
-def task(folder: Path, **changes: Any) -> TrainingTask:
-    source, test = folder / "pictures.parquet", folder / "test.parquet"
-    if not source.exists():
-        pictures(source, 300)
-        pictures(test, 100, seed=1)
-    recipe = Recipe(
-        epochs=4,
-        batch_size=32,
-        learning_rate=0.8,
-        image_size=16,
-        eval_size=24,
-        ema=0.8,
-        progression=Progression(kind="paper", stages=2, smallest=8),
-    )
-    made = TrainingTask(recipe=recipe, source=str(source), test_source=str(test), architecture=SMALL, minival=60)
-    return replace(made, **changes)
+def task(folder: Path) -> TrainingTask:
+    source, test = pictures(folder / "pictures.parquet", 100), pictures(folder / "test.parquet", 40, seed=1)
+    recipe = Recipe(epochs=1, batch_size=32, image_size=16)
+    return TrainingTask(recipe=recipe, source=str(source), test_source=str(test), architecture=SMALL, minival=20)
 
 
 # Intervals --------------------------------------------------------------------------------------------------------
@@ -120,46 +91,15 @@ def test_one_value_has_no_interval(benchmarks: Loaded) -> None:
 
 
 @pytest.mark.usefixtures("_one_thread")
-def test_a_training_that_was_cut_off_ends_as_one_that_was_not(
-    benchmarks: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = benchmarks.trained.trained(tmp_path / "whole", task(tmp_path), "cpu")
-    write = trainings.write_results
-
-    def cut_off(training: Any, folder: Path) -> None:
-        if len(training.told) == 2:
-            raise KeyboardInterrupt
-        write(training, folder)
-
-    monkeypatch.setattr(trainings, "write_results", cut_off)
-    with pytest.raises(KeyboardInterrupt):
-        benchmarks.trained.trained(tmp_path / "cut", task(tmp_path), "cpu")
-    monkeypatch.undo()
-    assert not (tmp_path / "cut" / benchmarks.trained.RESULTS).exists()
-    rest = benchmarks.trained.trained(tmp_path / "cut", task(tmp_path), "cpu")
-    same = ("minival", "test", "best_epoch", "pixels")
-    assert [rest[name] for name in same] == [whole[name] for name in same]
-    assert whole["test"] > 0.4  # of four classes, so it is no matter of chance
-    assert rest["outside_share"] is None
-    assert 0 < whole["outside_share"] < 1
-    assert list(whole["pictures_per_s"]) == ["8", "16"]
-    assert [len(rates) for rates in whole["pictures_per_s"].values()] == [2, 2]
-    assert whole["pixels"] == 7 * 32 * (2 * 8**2 + 2 * 16**2)  # 240 pictures are 7 batches
-
-
-@pytest.mark.usefixtures("_one_thread")
 def test_a_training_that_is_over_is_not_trained_again(benchmarks: Loaded, tmp_path: Path) -> None:
-    first = benchmarks.trained.trained(tmp_path / "one", task(tmp_path), "cpu")
     asked = task(tmp_path)
+    trained(tmp_path / "one", asked, "cpu")
+    (tmp_path / "one" / benchmarks.trained.RESULTS).write_text('{"test": 0.5}')
     (tmp_path / "pictures.parquet").unlink()  # without which none could be trained
-    assert benchmarks.trained.trained(tmp_path / "one", asked, "cpu") == first
-
-
-@pytest.mark.usefixtures("_one_thread")
-def test_a_folder_of_another_training_is_refused(benchmarks: Loaded, tmp_path: Path) -> None:
-    benchmarks.trained.trained(tmp_path / "one", task(tmp_path), "cpu")
+    every = {"device": "cpu", "workers": 1}
+    assert benchmarks.trained.train_all(tmp_path, {"one": asked}, **every) == {"one": {"test": 0.5}}
     with pytest.raises(ValueError, match="its seed is 0, and 1 was asked for"):
-        benchmarks.trained.trained(tmp_path / "one", task(tmp_path, seed=1), "cpu")
+        benchmarks.trained.train_all(tmp_path, {"one": replace(asked, seed=1)}, **every)
 
 
 # What is asked for ------------------------------------------------------------------------------------------------

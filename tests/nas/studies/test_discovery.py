@@ -10,7 +10,8 @@ import pytest
 from made_run import make_run
 
 from nas.studies.discovery import RANDOM, REWARDS, SEARCHED, STUDY, Analyse, networks, ranked_by, with_choices_of
-from nas.studies.searches import RUNS, Evaluate, Search, best_of
+from nas.studies.folder import RUNS
+from nas.studies.searches import Evaluate, Search, best_of
 from nas.studies.study import Conditions, Material, Place
 from results.store import TrialStore
 from search_spaces import PUBLISHED, SPACES
