@@ -39,7 +39,7 @@ class Plan:
         size: how large it is.
         steps: how many.
         expected_s: seconds that it takes.
-        larger_s: seconds of the next larger size; None where this is the largest.
+        larger_s: seconds of the next larger size; None where this is the largest that there is, or that memory bears.
     """
 
     size: Size
@@ -116,6 +116,7 @@ def planned(name: str, conditions: Conditions, *, budget_s: float, workers: int)
     Raises:
         ValueError: the name is unknown, the conditions do not fit it, or the smallest size takes longer (says how
             long).
+        MemoryError: memory does not suffice for the smallest size.
         OSError: the pictures cannot be had.
     """
     study = load(name)
@@ -135,12 +136,16 @@ def planned(name: str, conditions: Conditions, *, budget_s: float, workers: int)
         steps = study.steps(conditions, size, here)
         expected_s = _together_s(steps, pace, workers)
         if expected_s > budget_s:
+            if chosen is None and math.isinf(expected_s):
+                raise MemoryError(
+                    f"memory must suffice for the smallest {name} study on {conditions.device}: it does not"
+                )
             if chosen is None:
                 raise ValueError(
                     f"the smallest {name} study takes about {duration(expected_s)} here, and the budget is "
                     f"{duration(budget_s)}: give a larger one, such as --budget {math.ceil(expected_s / 6) / 10:g}"
                 )
-            return replace(chosen, larger_s=expected_s)
+            return chosen if math.isinf(expected_s) else replace(chosen, larger_s=expected_s)
         chosen = Plan(size, len(steps), expected_s, None)
     assert chosen is not None
     return chosen

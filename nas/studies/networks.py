@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nas.studies.study import Size
 from search_spaces import PUBLISHED, Architecture
 from search_spaces.efficientnet import scale_uniformly
 
@@ -33,3 +34,8 @@ def like(name: str, width: float, image_size: int) -> Architecture:
         stages[number] = replace(stages[number], stride=1)
         network = replace(network, stages=tuple(stages))
     return network
+
+
+def in_width(size: Size) -> str:
+    """In words, the share of a published network's width that is timed; nothing where that is the whole."""
+    return "" if size["timed_width"] == 1 else f" at {size['timed_width']:g} of its width"

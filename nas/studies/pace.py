@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from search_spaces import Architecture, cost
+
 if TYPE_CHECKING:
-    from search_spaces import Architecture
     from trainers.recipe import Recipe
     from trainers.task import TrainingTask
 
@@ -15,8 +19,18 @@ if TYPE_CHECKING:
 SAFETY = 1.3
 """What a training takes beside others, and besides its steps, over what its steps alone take."""
 
-_PASS = 1 / 3
+PASS = 1 / 3
 """Of a training step's time, a forward pass."""
+
+_FEW = 4
+"""Pictures of a step on a CPU that larger ones are told by before they are taken."""
+
+_BYTES = 16
+"""Of memory in a training step on a CPU, for each of the network's activations: the outputs of convolution, batch norm
+and activation are kept, and one gradient is there, in 4 bytes each."""
+
+_MEMORY_SHARE = 0.6
+"""Of the machine's memory, what a training step may take."""
 
 _LOOKS = 24
 """Places of a training at which its picture size is looked at."""
@@ -37,29 +51,46 @@ class Pace:
         self._tried: set[tuple[str, int]] = set()
 
     def step_s(self, network: Architecture | str, recipe: Recipe, image_size: int) -> float:
-        """Seconds of a training step.
+        """Seconds of a training step; infinitely many where memory does not suffice for it.
 
         Args:
             network: an architecture, or the name of a network of the user's.
             recipe: of the training.
             image_size: side of the pictures, in pixels.
         """
+        key = (str(network), image_size, recipe.batch_size)
+        if key not in self._known:
+            self._known[key] = self._measured_s(network, recipe, image_size)
+        return self._known[key]
+
+    def long_step_s(self, network: Architecture, recipe: Recipe, image_size: int) -> float:
+        """The same of a step that may take long: on a CPU by a few of its pictures, since the others take as long."""
+        few = min(recipe.batch_size, _FEW) if self.device == "cpu" else recipe.batch_size
+        if self.device == "cpu" and not _bearable(network, image_size, recipe.batch_size):
+            return math.inf
+        return self.step_s(network, replace(recipe, batch_size=few), image_size) * recipe.batch_size / few
+
+    def _measured_s(self, network: Architecture | str, recipe: Recipe, image_size: int) -> float:
         from trainers.devices import torch_device
+        from trainers.out_of_memory import is_out_of_memory
         from trainers.own_model import own_model
         from trainers.step_timer import rough_step_s
 
-        key = (str(network), image_size, recipe.batch_size)
-        if key not in self._known:
-            made = own_model(network, self._classes) if isinstance(network, str) else network
-            self._known[key] = rough_step_s(
-                made,
+        if self.device == "cpu" and not _bearable(network, image_size, recipe.batch_size):
+            return math.inf  # the system would end the process
+        try:
+            return rough_step_s(
+                own_model(network, self._classes) if isinstance(network, str) else network,
                 image_size,
                 recipe,
                 num_classes=self._classes,
                 in_channels=self._channels,
                 device=torch_device(self.device),
             )
-        return self._known[key]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return math.inf
 
     def training_s(self, task: TrainingTask, pictures: int) -> float:
         """Seconds of a whole training, with its evaluations.
@@ -81,7 +112,7 @@ class Pace:
             self._try(task.model, {min(sizes), max(sizes)})
         step_s = self._by_size(task, min(sizes), max(sizes))
         evaluated = recipe.epochs * minival / recipe.batch_size
-        evaluation_s = evaluated * _PASS * step_s(recipe.eval_size or recipe.image_size or max(sizes))
+        evaluation_s = evaluated * PASS * step_s(recipe.eval_size or recipe.image_size or max(sizes))
         return SAFETY * (steps * sum(map(step_s, sizes)) / len(sizes) + evaluation_s)
 
     def _try(self, model: str, sizes: set[int]) -> None:
@@ -100,3 +131,14 @@ class Pace:
         low, high = (self.step_s(network, task.recipe, size) for size in (smallest, largest))
         grows = (high - low) / (largest**2 - smallest**2) if largest > smallest else low / smallest**2
         return lambda size: max(low / 2, low + grows * (size**2 - smallest**2))
+
+
+def _bearable(network: Architecture | str, image_size: int, batch_size: int) -> bool:
+    """Whether the machine's memory suffices for a training step; of a network of the user's that is not known."""
+    if isinstance(network, str):
+        return True
+    return _BYTES * batch_size * cost(network, image_size).activations < _MEMORY_SHARE * _machine_bytes()
+
+
+def _machine_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

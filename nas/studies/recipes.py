@@ -38,6 +38,13 @@ def brief(size: Size) -> Recipe:
     )
 
 
+def timed(name: str, batch_size: int) -> Recipe:
+    """A recipe of `RECIPES` with another batch: the optimiser and loss that steps are timed with."""
+    from trainers.recipes import RECIPES
+
+    return replace(RECIPES[name](), batch_size=batch_size)
+
+
 def fitted(
     conditions: Conditions, size: Size, place: Place, recipe: Recipe, network: Architecture | str, seed: int
 ) -> TrainingTask:

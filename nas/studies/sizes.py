@@ -23,6 +23,20 @@ _STEPS = (  # pictures to train on, epochs, seeds, side in pixels, width of the 
     (40_000, 60, 3, 160, 1.0),
     (200_000, 60, 3, 224, 1.0),
 )
+_TIMED = (  # share of the published network's width and of its picture size, batch, pairs of blocks
+    (0.25, 0.125, 4, 7),  # fewer pairs bear no interval
+    (0.5, 0.25, 4, 7),
+    (1.0, 0.25, 4, 7),
+    (1.0, 0.25, 4, 9),
+    (1.0, 0.5, 4, 9),
+    (1.0, 0.5, 4, 9),
+    (1.0, 1.0, 2, 9),
+    (1.0, 1.0, 4, 9),
+    (1.0, 1.0, 4, 15),
+    (1.0, 1.0, 4, 15),
+    (1.0, 1.0, 16, 15),
+    (1.0, 1.0, 32, 15),
+)
 _LEAST_TEST = 100
 
 
@@ -49,6 +63,25 @@ def training_sizes(material: Material) -> Sequence[Size]:
         if not found or _work(size) > _work(found[-1]):  # else it grew in what these pictures do not have
             found.append(size)
     return found
+
+
+def timed_and_training_sizes(material: Material) -> Sequence[Size]:
+    """Sizes of studies that train small networks, and time published ones.
+
+    Returns:
+        as `training_sizes`, and of each: `timed_width` and `timed_share` (of the published network's width and picture
+        size), `timed_batch` and `blocks` (pairs of them).
+    """
+    names = ("timed_width", "timed_share", "timed_batch", "blocks")
+    return [
+        {**size, **dict(zip(names, _TIMED[min(number, len(_TIMED) - 1)], strict=True))}
+        for number, size in enumerate(training_sizes(material))
+    ]
+
+
+def at_share(pixels: int, share: float) -> int:
+    """A share of a picture's side, in pixels: to a multiple of 4, as networks halve it, and at least 32."""
+    return max(32, round(pixels * share / 4) * 4)
 
 
 def _work(size: Size) -> float:

@@ -247,13 +247,3 @@ def test_a_comparison_without_its_library_says_so() -> None:
     found, said = script("network_throughput", "--quick")
     assert "timm cannot be imported" in found["not_measured"]
     assert said.startswith("not measured")
-
-
-def test_networks_are_timed_against_each_other() -> None:
-    found, _ = script("networks_speed", "--quick")
-    (row,) = found["rows"]
-    for way in ("training", "pass"):
-        low, ratio, high = (row[way][name] for name in ("low", "times_as_fast", "high"))
-        assert 0 < low <= ratio <= high
-    assert row["paper_times_as_fast"] == {"training": None, "pass": 2.15}
-    assert row["training"]["v1"]["params"] == 7_794_184  # EfficientNet-B1's, as published

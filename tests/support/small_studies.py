@@ -15,15 +15,15 @@ STEP_S = 0.05
 """What a training step is said to take, of whatever network."""
 
 
-def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Spares the processes that studies train in, and the timing of steps.
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Spares the processes that studies train in.
 
     Returns:
-        the names of the trainings, as they are done.
+        the names of the steps, as they are done.
     """
     done: list[str] = []
 
-    def one_by_one(
+    def in_turn(
         calls: Mapping[str, Callable[[], Mapping[str, Any]]], *, device: str, workers: int
     ) -> Iterator[tuple[str, dict[str, Any], float]]:
         for name, call in calls.items():
@@ -32,6 +32,11 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             done.append(name)
             yield name, gave, time.perf_counter() - begun
 
-    monkeypatch.setattr(conduct, "side_by_side", one_by_one)
-    monkeypatch.setattr(Pace, "step_s", lambda *_: STEP_S)
+    monkeypatch.setattr(conduct, "side_by_side", in_turn)
     return done
+
+
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As `one_by_one`, and spares the timing of steps."""
+    monkeypatch.setattr(Pace, "step_s", lambda *_: STEP_S)
+    return one_by_one(monkeypatch)
