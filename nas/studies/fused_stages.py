@@ -157,8 +157,8 @@ def _panels(speeds: dict[int, Interval], better: dict[int, Interval]) -> list[Pa
     none = PAPER[0]
     return [
         Panel(
-            "training speed over none fused (paper: V100)",
-            "times",
+            "training speed (paper: V100)",
+            "times as fast as with none fused",
             [Mark.of(_label(count), one, paper=PAPER[count].v100 / none.v100) for count, one in speeds.items()],
             none=1.0,
             log=True,

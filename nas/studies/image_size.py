@@ -114,14 +114,14 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
     ]
     panels = [
         Panel(
-            f"training at {smaller} px, not {larger} px",
+            f"training at {smaller} px less at {larger} px",
             "points of accuracy",
             [Mark.of("accuracy", better, scale=100, paper=PAPER_ACCURACY[380] - PAPER_ACCURACY[512])],
             none=0.0,
         ),
         Panel(
-            "training speed at the smaller size over the larger",
-            "times",
+            "training speed",
+            "times as fast as at the larger size",
             [
                 Mark.of("B6, paper: TPUv3", faster, paper=_paper_times("tpuv3_32")),
                 Mark.of("B6, paper: V100", faster, paper=_paper_times("v100_12")),
