@@ -16,7 +16,7 @@ from nas.studies.recipes import NETWORK, brief, fitted, timed
 from nas.studies.sizes import at_share, timed_and_training_sizes
 from nas.studies.steps import Compare, Train, times_as_fast
 from nas.studies.study import Conditions, Place, Results, Size, Step, Study, Told
-from results.analysis.claims import Claim, mean_interval, ratio_interval
+from results.analysis.claims import Claim, Interval, mean_interval, ratio_interval
 from results.analysis.panels import Mark, Panel
 
 TIMED = "efficientnet-b6"
@@ -91,12 +91,15 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
             }
         )
     better = mean_interval([one - two for one, two in zip(tests[smaller], tests[larger], strict=True)])
-    faster = times_as_fast(step)
-    sooner = ratio_interval(
-        [two["train_s"] / one["train_s"] for one, two in zip(gave[smaller], gave[larger], strict=True)]
-    )
-    smaller_px, larger_px = timed_sides(size)
-    claims = [
+    ratios = [two["train_s"] / one["train_s"] for one, two in zip(gave[smaller], gave[larger], strict=True)]
+    faster, sooner = times_as_fast(step), ratio_interval(ratios)
+    claims, panels = _claims(size, better, faster, sooner), _panels(here, better, faster, sooner)
+    return Told(table=rows, claims=claims, panels=panels, changed=changed(conditions, size, here))
+
+
+def _claims(size: Size, better: Interval, faster: Interval, sooner: Interval) -> list[Claim]:
+    (smaller, larger), (smaller_px, larger_px) = sides(size["image_size"]), timed_sides(size)
+    return [
         Claim(
             f"Training at {smaller} px is more accurate at {larger} px than training there",
             better,
@@ -112,16 +115,20 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
         ),
         Claim(f"The trainings at {smaller} px took less time than those at {larger} px", sooner, "times", "not told"),
     ]
-    panels = [
+
+
+def _panels(here: Sequence[int], better: Interval, faster: Interval, sooner: Interval) -> list[Panel]:
+    smaller, larger = here
+    return [
         Panel(
-            f"training at {smaller} px, not {larger} px",
+            f"training at {smaller} px less at {larger} px",
             "points of accuracy",
             [Mark.of("accuracy", better, scale=100, paper=PAPER_ACCURACY[380] - PAPER_ACCURACY[512])],
             none=0.0,
         ),
         Panel(
-            "training speed at the smaller size over the larger",
-            "times",
+            "training speed",
+            "times as fast as at the larger size",
             [
                 Mark.of("B6, paper: TPUv3", faster, paper=_paper_times("tpuv3_32")),
                 Mark.of("B6, paper: V100", faster, paper=_paper_times("v100_12")),
@@ -130,7 +137,6 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
             none=1.0,
         ),
     ]
-    return Told(table=rows, claims=claims, panels=panels, changed=changed(conditions, size, here))
 
 
 def _paper_times(at: str) -> float:

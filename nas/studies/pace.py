@@ -22,8 +22,8 @@ SAFETY = 1.3
 PASS = 1 / 3
 """Of a training step's time, a forward pass."""
 
-_FEW = 4
-"""Pictures of a step on a CPU that larger ones are told by before they are taken."""
+_FEW_PIXELS = 40_000
+"""Of a step on a CPU that larger ones are told by before they are taken; it has at least one picture."""
 
 _BYTES = 16
 """Of memory in a training step on a CPU, for each of the network's activations: the outputs of convolution, batch norm
@@ -65,7 +65,9 @@ class Pace:
 
     def long_step_s(self, network: Architecture, recipe: Recipe, image_size: int) -> float:
         """The same of a step that may take long: on a CPU by a few of its pictures, since the others take as long."""
-        few = min(recipe.batch_size, _FEW) if self.device == "cpu" else recipe.batch_size
+        few = recipe.batch_size
+        if self.device == "cpu":
+            few = max(1, min(few, _FEW_PIXELS // image_size**2))
         if self.device == "cpu" and not _bearable(network, image_size, recipe.batch_size):
             return math.inf
         return self.step_s(network, replace(recipe, batch_size=few), image_size) * recipe.batch_size / few

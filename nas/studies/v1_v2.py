@@ -112,12 +112,11 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
             rows.append(row | {"times": found.mean, "low": found.low, "high": found.high, "n": found.n} | told_there)
             said = "not told" if times is None else f"{times:.2f} times ({_on(pair, what)})"
             claims.append(Claim(f"{pair.v2} {verb} faster than {pair.v1}", found, "times", said))
-            marks[what].append(Mark.of(f"{pair.v2} / {pair.v1}", found, paper=float("nan") if times is None else times))
+            marks[what].append(
+                Mark.of(f"{_short(pair.v2)} / {_short(pair.v1)}", found, paper=float("nan") if times is None else times)
+            )
         rows += _counted(pair)
-    panels = [
-        Panel(f"{what}: how many times as fast V2 is", "times", shown, none=1.0, log=True)
-        for what, shown in marks.items()
-    ]
+    panels = [Panel(what, "times as fast as V1", shown, none=1.0, log=True) for what, shown in marks.items()]
     return Told(table=rows, claims=claims, panels=panels, changed=changed(conditions, size))
 
 
@@ -174,6 +173,12 @@ def changed(conditions: Conditions, size: Size) -> list[str]:
     if size["image_share"] != 1:
         found.insert(1, f"pictures of {size['image_share']:g} of the published sides, at least 32 px")
     return found
+
+
+def _short(name: str) -> str:
+    """`V2-S` of `efficientnetv2-s`, `V1-B5` of `efficientnet-b5`."""
+    family, _, size = name.rpartition("-")
+    return f"{'V2' if family.endswith('v2') else 'V1'}-{size.upper()}"
 
 
 def _name(pair: Pair) -> str:

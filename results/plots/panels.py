@@ -8,11 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from results.analysis.panels import Panel
 from results.plots.style import CHANCE, INK, OURS, Width, finished, legend_above, new_figure, plain_axes, printed
 
 _ROW_IN, _HEAD_IN, _PAPER = 0.19, 0.6, "#D55E00"
+_DECADE = 8
+"""From which ratio of the largest to the smallest on the ticks are 1, 2, 5, 10, ..."""
 
 
 def panels_figure(panels: Sequence[Panel], *, columns: int = 2, width: Width = "double") -> Figure:
@@ -53,7 +56,13 @@ def _draw(axes: Axes, panel: Panel) -> None:
     )
     plain_axes(axes, grid="x")
     if panel.log:
-        axes.set_xscale("log")
+        shown = np.concatenate([value, low, high, paper])
+        shown = shown[np.isfinite(shown) & (shown > 0)]
+        axes.set_xscale("log")  # which would label a range of less than a decade with powers alone
+        within = len(shown) > 0 and shown.max() < _DECADE * shown.min()
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]) if within else LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_locator(NullLocator())
     if panel.none is not None:
         axes.axvline(panel.none, color=CHANCE, linewidth=0.7, zorder=1)
     known = np.isfinite(low) & np.isfinite(high)

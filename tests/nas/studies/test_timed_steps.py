@@ -45,7 +45,10 @@ def test_on_a_cpu_a_few_pictures_tell_how_long_it_takes(monkeypatch: pytest.Monk
     seconds_are(monkeypatch, asked)
     # steps of 2 and 8 s and a third of each for the passes; 3 blocks and 8 until they have settled
     assert STEP.expected_s(Pace("cpu")) == pytest.approx((3 + 8) * (2 + 8) * (1 + 1 / 3))
-    assert asked == [(16, 4), (32, 4)]
+    assert asked == [(16, 8), (32, 8)]
+    larger = replace(STEP, image_size=160, pass_sizes=None)  # 200 s for its eight pictures
+    assert larger.expected_s(Pace("cpu")) == pytest.approx((3 + 8) * (200 + 8))
+    assert asked[2:] == [(160, 1), (32, 8)]
     assert replace(STEP, pass_sizes=None).expected_s(Pace("cpu")) == pytest.approx((3 + 8) * (2 + 8))
 
 
