@@ -27,7 +27,7 @@ def compare(
     objectives: Annotated[
         str | None, typer.Option(help="Columns of the trial table whose hypervolume is compared. Default: the runs'.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the test's splits and the bootstrap.")] = 0,
     format: options.FormatOption = Format.table,
 ) -> None:
     """Say which of several runs is better at the same budget, how sure that is, and in what they differ."""
@@ -79,7 +79,7 @@ def _settings(store: TrialStore) -> dict[str, Any]:
 
 
 def _print_for_people(found: Comparison) -> None:
-    from results.analysis.comparison import MEASURES
+    from results.analysis.resampling import MEASURES
 
     print(f"the first {found.budget:,} candidates of each run; repeats and leaders trained again are not counted")
     _print_whole(found.runs)

@@ -107,16 +107,21 @@ class Volumes:
 
     Args:
         gains: shape (n, objectives), the more the better.
+
+    Attributes:
+        places: those of the points that may be on the front of a subset.
     """
 
     def __init__(self, gains: Floats) -> None:
         positive = np.flatnonzero((gains > 0).all(axis=1))
         near = positive[ranks(-gains[positive], most=_DEEPEST) > 0]
-        self._points, self._place = gains[near], np.full(len(gains), -1)
+        self.places = near
+        self._points, self._place = gains[near], np.full(len(gains), len(near))  # no point's place is after the last
         self._place[near] = np.arange(len(near))
 
     def of(self, chosen: NDArray[np.int64]) -> float:
         """Of the points at these places, which may be named more than once."""
-        places = self._place[chosen]
-        points = self._points[np.unique(places[places >= 0])]
+        among = np.zeros(len(self._points) + 1, dtype=bool)
+        among[self._place[chosen]] = True
+        points = self._points[among[:-1]]
         return hypervolume(points[non_dominated(-points)]) if len(points) else 0.0

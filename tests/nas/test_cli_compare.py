@@ -104,7 +104,7 @@ def test_runs_that_have_just_begun_are_compared_to_nothing(runs: list[Path], tmp
     assert said.code == 0
     assert "note: new has no candidate with a reward, nor any that has ended" in said.err
     assert said.out.startswith("the first 0 candidates")
-    assert said.out.count("not told apart") == 3
+    assert said.out.count("too few candidates") == 3
 
 
 def test_bad_input_is_one_clear_line(runs: list[Path]) -> None:

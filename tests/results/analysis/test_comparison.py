@@ -15,6 +15,7 @@ from trial_tables import SPACE, failed, rewarded, table, trial
 from results.analysis.comparability import differing, doubts, random_run, reward_noise
 from results.analysis.comparison import Comparison, compare
 from results.analysis.hypervolumes import Volumes
+from results.analysis.resampling import Candidates, p_values
 from results.pareto import hypervolume
 from results.trial import Trial
 from search_spaces import cost
@@ -85,16 +86,71 @@ def test_one_lucky_candidate_calls_nothing() -> None:
     assert verdicts(found)["best"] == "not told apart"
 
 
-def test_alike_runs_are_seldom_told_apart() -> None:
-    """At most one case in twenty, as the interval says; with the plain bootstrap it would be one in seven."""
-    rng, called, frame = np.random.default_rng(1), 0, rewarded([0.0] * 16)
-    for _ in range(60):
-        found = compared(*(frame.assign(reward=rng.normal(size=16)) for _ in range(2)))
-        called += verdicts(found)["best"] != "not told apart"
-    assert called <= 4
+@pytest.mark.parametrize("count", [1, 3, 4, 16])
+def test_alike_runs_are_seldom_told_apart(count: int) -> None:
+    """At most one case in twenty; of fewer than four candidates none, however few draws a bootstrap would have."""
+    rng, called = np.random.default_rng(1), np.zeros(2)
+    for _ in range(40):
+        one, other = (Candidates(rng.normal(size=count), None) for _ in range(2))
+        called += p_values(one, other, rng)[:2] <= 0.05
+    assert (called <= (6 if count > 3 else 0)).all()  # over 6 of 40 are less likely than one in 200
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 2**31))
+def test_an_interval_holds_its_difference_and_runs_may_change_places(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frames = {
+        name: table(
+            *(
+                measured(n, rng.normal(), accuracy=rng.random(), step_time=2 * rng.random())
+                if rng.random() < share
+                else failed(n)
+                for n in range(12)
+            )
+        )
+        for name, share in (("a", 1.0), ("b", rng.choice([0.2, 0.8])))
+    }
+    names = list(frames)
+    there, back = (
+        compare(
+            {name: frames[name] for name in order},
+            {name: configuration() for name in order},
+            rng=np.random.default_rng(seed),
+        ).differences
+        for order in (names, names[::-1])
+    )
+    assert not ((there["low"] > there["difference"]) | (there["high"] < there["difference"])).any()
+    assert (there["verdict"] == back["verdict"]).all()
+    for name, mirrored in (("difference", "difference"), ("low", "high"), ("high", "low"), ("p_value", "p_value")):
+        sign = 1 if name == "p_value" else -1
+        np.testing.assert_allclose(there[name].to_numpy(float), sign * back[mirrored].to_numpy(float))
+
+
+def test_a_run_that_has_converged_is_not_better_for_finding_the_same_again() -> None:
+    """Half of a front of sixty points has less hypervolume than the whole; half of sixty copies of one has not."""
+    times = np.linspace(0.2, 1.9, 60)
+    spread = table(
+        *(measured(n, 0.5, accuracy=0.5 + 0.4 * math.sqrt((t - 0.2) / 1.7), step_time=t) for n, t in enumerate(times))
+    )
+    for accuracy in (0.835, 0.85):
+        copies = table(*(measured(n, 0.5, accuracy=accuracy, step_time=0.35 + 1e-4 * n) for n in range(60)))
+        row = compared(copies, spread).differences.set_index("measure").loc["hypervolume"]
+        assert row["low"] <= row["difference"] <= row["high"]
+        assert row["verdict"] == "not told apart"
+
+
+def test_of_a_hundred_thousand_only_those_that_decide_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    many = Candidates(rng.normal(size=20_000), rng.random((20_000, 2)))
+    top = 1000
+    assert len(many.decisive(top)) < 5000
+    for of in (rng.permutation(20_000)[:10_000], rng.integers(20_000, size=10_000)):
+        decisive = of[np.isin(of, many.decisive(top))]
+        np.testing.assert_allclose(many.measured(decisive, top), many.measured(of, top))
+
+
+@settings(max_examples=8, deadline=None)
 @given(st.permutations(range(12)))
 def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
     rng = np.random.default_rng(0)
@@ -139,9 +195,11 @@ def test_failed_candidates_are_the_worst() -> None:
 def test_runs_of_little_are_told_apart_by_nothing(frame: pd.DataFrame) -> None:
     found = compared(frame, frame)
     assert found.budget == len(frame[frame["state"] != "running"])
-    assert set(verdicts(found).values()) <= {"not told apart", "not measured"}
+    assert set(verdicts(found).values()) <= {"too few candidates", "not measured"}
     with_more = compared(frame, rewarded([0.1, 0.2, 0.3]))
     assert len(with_more.differences) == 3
+    assert with_more.differences[["low", "high", "p_value"]].isna().all(axis=None)
+    assert not with_more.differences["verdict"].str.contains("better").any()
 
 
 def test_several_runs_are_compared_in_pairs() -> None:
@@ -175,7 +233,7 @@ def test_of_an_objective_that_was_not_measured_no_hypervolume_is_told() -> None:
     assert any("the runs have no objective in common" in w for w in apart.warnings)
     frames, rng = {"a": untimed, "b": untimed}, np.random.default_rng(0)
     chosen = compare(frames, {"a": {}, "b": {}}, rng=rng, objectives=["accuracy", "params"])
-    assert verdicts(chosen)["hypervolume"] == "not told apart"
+    assert verdicts(chosen)["hypervolume"] == "too few candidates"
     assert chosen.reference == {"accuracy": 0.0, "params": 100_000.0}, "the worst there is, where no backbone is known"
     with pytest.raises(ValueError, match="objectives must be columns of numbers in the trial tables; got beauty"):
         compare(frames, {"a": {}, "b": {}}, rng=rng, objectives=["beauty"])
