@@ -125,6 +125,9 @@ def membership(
 ) -> Floats:
     """How likely each point is to be on the front, where its true place is normal about the measured one.
 
+    The points' errors are drawn independently. Accuracies on one minival err together, so that their differences are
+    surer than is told here: the chances are on the cautious side, a little too near a half.
+
     Args:
         points: shape (n, objectives).
         noise: their standard deviations, of the same shape; 0 is exact.

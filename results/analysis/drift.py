@@ -16,6 +16,9 @@ from results.analysis.candidates import of_each_run
 NOTABLE = 0.02
 """A change from a run's begin to its end below this share is none to speak of, however certain it is."""
 
+UNSTEADY = 0.1
+"""A device whose timings spread by more than this share about their median is not steady, whatever their trend."""
+
 _FEWEST = 8
 _BLOCKS = 200
 
@@ -62,7 +65,9 @@ def drift_verdict(drifted: pd.DataFrame) -> pd.DataFrame:
     Returns:
         a row a device (of a run): run where there are several, device, host, timings, anchor_s (median), spread (half
         the range of the middle 90 %, over the median), change (from the first timing to the last, over the median),
-        low, high, verdict: `steady`, `became slower`, `became faster`, or `too few timings`.
+        low, high, verdict: `became slower` or `became faster` where the line says so; else `unsteady` where the
+        spread is over a tenth; `steady` where the whole interval is within 2 %; `no trend told` where it reaches
+        further; or `too few timings`.
     """
     keys = [name for name in ("run", "device", "host") if name in drifted]
     columns = [*keys, "timings", "anchor_s", "spread", "change", "low", "high", "verdict"]
@@ -85,7 +90,10 @@ def _judged(group: pd.DataFrame) -> tuple[int, float, float, float, float, float
     at, level = (np.array([np.median(values[block]) for block in blocks]) for values in (told, relative))
     line = theilslopes(level, (at - told[0]) / over_s)
     low, high = float(line.low_slope), float(line.high_slope)
-    verdict = "steady"
     if abs(line.slope) >= NOTABLE and not low <= 0 <= high:
         verdict = "became slower" if line.slope > 0 else "became faster"
+    elif known[2] > UNSTEADY:
+        verdict = "unsteady"
+    else:
+        verdict = "steady" if max(-low, high) <= NOTABLE else "no trend told"
     return *known, float(line.slope), low, high, verdict

@@ -26,7 +26,7 @@ _COLUMNS = (
     *("in_top", "in_all", "enrichment", "low", "high", "verdict"),
     *("in_space", "space_ratio", "space_low", "space_high", "space_verdict", "top_networks", "networks"),
 )
-_NOT_ASKED = "not asked by this space"
+_NOT_ASKED, _NOTHING = "not asked by this space", "nothing to tell"
 _FUSED, _SMALL, _KERNELS, _LAST = (
     "fused early, MBConv late",
     "small expansion ratios",
@@ -76,9 +76,10 @@ def findings(frame: pd.DataFrame, space: SearchSpace, *, top: float = 0.05, seed
 
     Returns:
         a row a finding: finding, statement; in_top and in_all (shares of the networks for which it holds), enrichment
-        (their ratio) with low and high (95 %), verdict (`shown`, `opposite`, `not told apart`, or `not asked by this
-        space`); in_space (the share of 2,000 random networks), space_ratio (in_top / in_space) with space_low and
-        space_high, space_verdict; top_networks and networks (of which it can be said).
+        (their ratio) with low and high (95 %), verdict (`shown`, `opposite`, `not told apart`, `nothing to tell`
+        where it can be said of none of the top, or `not asked by this space`); in_space (the share of 2,000 random
+        networks), space_ratio (in_top / in_space) with space_low and space_high, which are of both shares' intervals,
+        space_verdict; top_networks and networks (of which it can be said).
 
     Raises:
         ValueError: the table lacks a choice of the space.
@@ -118,12 +119,28 @@ def _tested(
         if said.holds is not None:
             found = enriched(said.holds, best)
             in_space = float(pd.Series(by_chance.holds).mean())
-            ratios = ratio_to(in_space, said.holds[best & ~np.isnan(said.holds)])
-            row |= found._asdict() | {"enrichment": found.ratio, "verdict": _verdict(found.low, found.high)}
-            row |= {"in_space": in_space, "space_verdict": _verdict(*ratios[1:])}
+            ratios = _to_chance(by_chance.holds, said.holds[best & ~np.isnan(said.holds)])
+            row |= found._asdict() | {"enrichment": found.ratio, "in_space": in_space}
+            row |= {"verdict": _NOTHING, "space_verdict": _NOTHING}
+            if found.top_networks:
+                row |= {"verdict": _verdict(found.low, found.high), "space_verdict": _verdict(*ratios[1:])}
             row |= dict(zip(("space_ratio", "space_low", "space_high"), ratios, strict=True))
         rows.append(row)
     return pd.DataFrame(rows, columns=[*_Said._fields, *_COLUMNS])
+
+
+def _to_chance(chance: Floats | None, top: Floats) -> tuple[float, float, float]:
+    """As `ratio_to`, of a share that random networks tell: its interval widens the other, which is on the safe side."""
+    from scipy.stats import binomtest
+
+    said = np.array([]) if chance is None else chance[~np.isnan(chance)]
+    if not len(said) or not said.any():
+        return math.nan, math.nan, math.nan
+    interval = binomtest(int(said.sum()), len(said)).proportion_ci(method="exact")
+    (ratio, *_), (_, low, _), (*_, high) = (
+        ratio_to(share, top) for share in (said.mean(), interval.high, interval.low)
+    )
+    return ratio, low, high
 
 
 def _verdict(low: float, high: float) -> str:

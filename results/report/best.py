@@ -6,7 +6,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from results.diagram import diagram_svg
-from results.report.blocks import Cell, Section, block, prose
+from results.report.blocks import Cell, Section, block, heading, prose
 from results.report.material import Material, Run
 from results.report.wording import SHORT, count, decimal, missing, short, sort_key
 from search_spaces import Architecture
@@ -19,9 +19,19 @@ _IMAGE_SIZE, _CLASSES = 224, 1000  # of a run that does not say
 def best_section(material: Material) -> Section:
     """The networks of the highest rewards."""
     anchor, title = "best", "The best networks"
-    ranked = material.networks.dropna(subset=["reward"]).sort_values("reward", ascending=False, kind="stable")
-    if ranked.empty:
+    if material.networks["reward"].isna().all():
         return Section(anchor, title, (prose("No trial has been completed, so there is no best network yet."),))
+    blocks = []
+    for group in material.groups:  # the rewards of several do not compare
+        networks = material.networks.iloc[group.among(material.networks)].dropna(subset=["reward"])
+        if len(networks):
+            if len(material.groups) > 1:
+                blocks.append(heading(group.name))
+            blocks += _of_group(material, networks.sort_values("reward", ascending=False, kind="stable"))
+    return Section(anchor, title, tuple(blocks))
+
+
+def _of_group(material: Material, ranked: pd.DataFrame) -> list[Markup]:
     runs = {run.name: run for run in material.runs}
     lead = (
         f"The {len(ranked.head(_ROWS))} highest rewards of {len(ranked):,}, each of a network's first training, which "
@@ -31,7 +41,7 @@ def best_section(material: Material) -> Section:
     )
     diagrams = [_diagram(runs[str(row["run"])], row, material.several) for _, row in ranked.head(_DIAGRAMS).iterrows()]
     table = block("table", *_table(ranked.head(_ROWS), material), True, "best")
-    return Section(anchor, title, (prose(lead), table, block("grid", diagrams, "diagrams")))
+    return [prose(lead), table, block("grid", diagrams, "diagrams")]
 
 
 def _table(ranked: pd.DataFrame, material: Material) -> tuple[list[tuple[str, str]], list[list[object]]]:

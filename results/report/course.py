@@ -74,18 +74,14 @@ def _said(group: Group, run: Run, curves: pd.DataFrame, chance: pd.DataFrame | N
     drawn = draws_of(run.trials, chance)
     if not len(known):
         return f"{text}. There is no curve of chance: {drawn.said}."
-    at = known.iloc[-1]
-    return (
-        f"{text}; the best of {int(at['evaluated']):,} random draws is expected to be {decimal(at['chance'])}"
-        f"{_between(at)}, by {drawn.said}."
+    low, high = last["chance_low"], last["chance_high"]
+    if not np.isnan(low + high):
+        text += f"; 95 of 100 random searches of as many have theirs from {decimal(low)} to {decimal(high)}"
+    at = known.iloc[-1]  # the last of as many candidates as there are random draws
+    that = (
+        "That" if len(known) == len(own) else f"After {int(at['evaluated']):,} it was {decimal(at['best'])}, and that"
     )
-
-
-def _between(row: pd.Series) -> str:
-    low, high = row["chance_low"], row["chance_high"]
-    if np.isnan(low) or np.isnan(high):
-        return ""
-    return f" (95 of 100 random searches: {decimal(low)} to {decimal(high)})"
+    return f"{text}. {that} of as many random draws is expected to be {decimal(at['chance'])}, by {drawn.said}."
 
 
 def _upright(curves: pd.DataFrame) -> Axis:

@@ -12,7 +12,7 @@ from results.analysis.findings import findings
 from results.report.blocks import Cell, Section, block, heading, prose
 from results.report.choices import choice_names, spoken
 from results.report.material import Group, Material
-from results.report.wording import decimal, missing, option_text, percent, sort_key
+from results.report.wording import decimal, listed, missing, option_text, percent, plural, sort_key
 
 TOP = 0.05
 """Share of the networks that findings and enrichment call the best."""
@@ -37,23 +37,44 @@ def _findings(group: Group) -> list[Markup]:
         f"{percent(TOP)} by reward and all networks that were tried: above 1, the best have it more often. A "
         "controller that has learned a trait proposes little else; how common it is in the space shows that."
     )
-    headers = [("finding", "wide"), ("in the best", "number"), ("in all", "number"), ("in the space", "number"),
-               ("enrichment", "number"), ("95 %", "quiet"), ("¼ to 4", "ratio"), ("verdict", "")]  # fmt: skip
-    rows = [_finding(row) for row in table.to_dict("records")]
-    blocks = [prose(lead), block("table", headers, rows)]
+    headers = [("finding", "wide"), ("beside all", ""), ("beside the space", ""), ("in the best", "number"),
+               ("in all", "number"), ("in the space", "number"), ("enrichment", "number"), ("95 %", "quiet"),
+               ("¼ to 4", "ratio")]  # fmt: skip
+    records = table.to_dict("records")
+    blocks = [prose(_answer(records)), prose(lead), block("table", headers, [_finding(row) for row in records])]
     return [*blocks, *_enrichment(group)]
 
 
+def _answer(rows: list[dict[Any, Any]]) -> str:
+    """How many of the findings the best networks show, and beside what."""
+    best, networks = (max(int(row[name]) for row in rows) for name in ("top_networks", "networks"))
+    asked = [row for row in rows if row["verdict"] != "not asked by this space"]
+    if not asked:
+        return "This space asks for none of the four findings."
+    if not best:
+        return "No network has a reward, so there is nothing to tell."
+    shown = []
+    for row in asked:
+        beside = [what for what, name in (("all", "verdict"), ("the space", "space_verdict")) if row[name] == "shown"]
+        shown += [f"{row['finding']} (beside {listed(beside)})"] if beside else []
+    who = f"The best {best:,} of {plural(networks, 'network')} {'shows' if best == 1 else 'show'}"
+    which = f": {'; '.join(shown)}" if shown else ""
+    return f"{who} {len(shown) or 'none'} of the {len(asked)} findings that the space asks for{which}."
+
+
 def _finding(row: dict[Any, Any]) -> list[object]:
-    verdict = str(row["verdict"])
     return [
         Markup("<strong>{}</strong><br>{}").format(row["finding"], row["statement"]),
+        *(_verdict(str(row[c])) for c in ("verdict", "space_verdict")),
         *(percent(row[c]) for c in ("in_top", "in_all", "in_space")),
         decimal(row["enrichment"], 2),
         _between(row),
         _forest(row["enrichment"], row["low"], row["high"]),
-        Markup('<span class="verdict {}">{}</span>').format(_VERDICTS.get(verdict, ""), verdict),
     ]
+
+
+def _verdict(text: str) -> Markup:
+    return Markup('<span class="verdict {}">{}</span>').format(_VERDICTS.get(text, ""), text)
 
 
 def _between(row: dict[Any, Any]) -> str:

@@ -72,7 +72,7 @@ def _drift(material: Material) -> list[Markup]:
             prose("No step time was measured beside the anchor's, so there is nothing to tell a drift by."),
         ]
     begun = timings.groupby("run")["told_at"].transform("min")
-    timings = timings.assign(hours=(timings["told_at"] - begun) / 3600)
+    timings = timings.assign(begun_s=timings["told_at"] - begun)
     said = [_drifted(row, material.several) for row in drift_verdict(timings).to_dict("records")]
     lead = (
         "The anchor is timed in alternation with every candidate, so what it takes tells of the device alone; step "
@@ -87,6 +87,13 @@ def _drift(material: Material) -> list[Markup]:
     ]
 
 
+_SAID = {
+    "steady": "stayed steady",
+    "unsteady": "was unsteady, without a trend",
+    "no trend told": "shows no trend, but may have one",
+}
+
+
 def _drifted(row: dict[Any, Any], several: bool) -> str:
     of = f" in {row['run']}" if several else ""
     who = f"The device {row['device']} of host {row['host']}{of}"
@@ -94,7 +101,7 @@ def _drifted(row: dict[Any, Any], several: bool) -> str:
         return f"{who} has {plural(row['timings'], 'timing')}, too few to tell."
     ends = f"95 % interval {percent(row['low'], 1)} to {percent(row['high'], 1)}"
     change = f"{percent(row['change'], 1)} from the first timing to the last, {ends}"
-    what = "stayed steady" if row["verdict"] == "steady" else row["verdict"]
+    what = _SAID.get(row["verdict"], row["verdict"])
     return f"{who} {what}: {change}. The middle 90 % of its timings lie within ± {percent(row['spread'], 1)}."
 
 
@@ -111,8 +118,11 @@ def _series(timings: pd.DataFrame) -> tuple[list[pd.DataFrame], list[tuple[str, 
 
 def _drift_chart(timings: pd.DataFrame) -> Markup:
     low, high = timings["relative"].quantile([0.005, 0.995])
+    unit, unit_s = ("hours", 3600) if timings["begun_s"].max() >= 7200 else ("minutes", 60)
+    at = timings["begun_s"] / unit_s
+    timings = timings.assign(at=at)
     plot = Plot(
-        axis("hours since the run began", 0.0, float(timings["hours"].max()), room=0.0),
+        axis(f"{unit} since the run began", 0.0, float(at.max()), room=0.0),
         axis("time of the anchor's step, over its median", min(0.97, float(low)), max(1.03, float(high))),
     )
     series, _ = _series(timings)
@@ -120,14 +130,14 @@ def _drift_chart(timings: pd.DataFrame) -> Markup:
     for number, rows in enumerate(series):
         css = f"c{number % RUN_COLOURS}" if len(series) > 1 else "cloud"
         every = max(1, len(rows) * len(series) // _MOST_DOTS)
-        layers.append(plot.dots(rows["hours"].iloc[::every], rows["relative"].iloc[::every], f"{css} small-dots"))
+        layers.append(plot.dots(rows["at"].iloc[::every], rows["relative"].iloc[::every], f"{css} small-dots"))
     for number, rows in enumerate(series):
         css = f"c{number % RUN_COLOURS}" if len(series) > 1 else "ours"
         blocks = [
             rows.iloc[part] for part in np.array_split(np.arange(len(rows)), min(_BLOCKS, max(1, len(rows) // 5)))
         ]
-        hours, level = ([part[name].median() for part in blocks] for name in ("hours", "relative"))
-        layers.append(plot.line(hours, level, css))
+        middle, level = ([part[name].median() for part in blocks] for name in ("at", "relative"))
+        layers.append(plot.line(middle, level, css))
     return plot.svg(layers, "Time of the anchor's training step over the run")
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from results.analysis import against_chance, best_network, confirmed
+from results.analysis.candidates import candidates
 from results.report.blocks import block
 from results.report.material import Group, Material, Run, doubts_between, networks_of, numbers
 from results.report.wording import (
@@ -218,7 +219,7 @@ def _figures(material: Material) -> tuple[tuple[str, str], ...]:
     seconds = np.nansum(numbers(trials[trials["state"] != "repeat"], "train_time_s")) if len(trials) else 0.0
     told = numbers(trials, "told_at")
     found = [(count(len(networks)), "networks trained to the end")]
-    if np.isfinite(rewards).any():
+    if np.isfinite(rewards).any() and len(material.groups) == 1:  # of several they do not compare
         found += [(decimal(np.nanmax(rewards)), "highest reward"), (decimal(_most(networks)), "highest accuracy")]
         found.append((count(len(material.front)), "on the front"))
     if seconds > 0:
@@ -237,8 +238,9 @@ def _most(networks: pd.DataFrame) -> float:
 def _steps(material: Material) -> tuple[Step, ...]:
     steps: list[Step] = []
     for group in material.groups:
-        if len(group.runs) > 1:
-            folders = " ".join(shlex.quote(str(run.folder)) for run in group.runs)
+        begun = [run for run in group.runs if len(candidates(run.trials))]
+        if len(begun) > 1:
+            folders = " ".join(shlex.quote(str(run.folder)) for run in begun)
             steps.append(Step("See which of them is better at the same budget.", f"nas compare {folders}"))
         steps += _steps_of(_leader(group) or group.runs[0])
     return tuple(steps)

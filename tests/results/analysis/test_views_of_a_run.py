@@ -117,7 +117,7 @@ def test_drift_is_of_the_anchor_and_leaves_out_timings_of_another_time() -> None
 @pytest.mark.parametrize(
     ("slope", "count", "verdict"),
     [
-        *((0.3, 60, "became slower"), (-0.3, 60, "became faster"), (0.0, 60, "steady")),
+        *((0.3, 60, "became slower"), (-0.3, 60, "became faster"), (0.0, 30, "no trend told")),
         *((0.05, 700, "became slower"), (-0.05, 700, "became faster"), (0.01, 700, "steady")),
     ],
 )
@@ -130,6 +130,12 @@ def test_a_device_that_became_slower_is_told_from_a_steady_one(slope: float, cou
     assert found["timings"] == count
     assert found["low"] < found["change"] < found["high"]
     assert found["change"] == pytest.approx(slope / (1 + slope / 2), abs=0.03)
+
+
+def test_a_device_of_other_work_is_not_steady_for_having_no_trend() -> None:
+    seconds = np.where(np.arange(700) % 7 == 0, 0.2, 0.1)
+    (found,) = drift_verdict(drift(table(*timed(seconds)))).to_dict("records")
+    assert (found["change"], found["verdict"]) == (0, "unsteady")
 
 
 # Cost ----------------------------------------------------------------------------------------------------------
