@@ -137,7 +137,11 @@ def _print_for_people(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]
 
     shape = {name: about[name] for name in ("num_classes", "in_channels")}
     shares, near, facts = about["step_time"], about["nearest"], about["trial"]
-    columns = [name for name in rows[0] if name != "step_time_share" or shares is not None]
+    idle = [
+        name for name, usual in (("se_ratio", 0), ("group_width", 1)) if all(r[name] in (None, usual) for r in rows)
+    ]
+    columns = [name for name in rows[0] if name not in idle and (name != "step_time_share" or shares is not None)]
+    rows = [{**row, "se_ratio": None if row["se_ratio"] is None else f"{row['se_ratio']:g}"} for row in rows]
     total = {"part": "total", **{name: about[name] for name in ("params", "macs", "activations")}}
     last = [{"part": "optimizer", "step_time_share": shares["by_part"]["optimizer"]}] if shares is not None else []
     print_table(columns, [*rows, *last, total])
@@ -146,7 +150,12 @@ def _print_for_people(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]
         typer.echo(f"this is {near['name']}, as published")
     else:
         far = f"{near['distance']:.1f} layers away"
-        typer.echo(f"nearest published network: {near['name']}, {far}. What differs, in brackets what that has:")
+        whole = sum(stage.layers for stage in architecture.stages) + 2  # the stem and the head
+        which = (
+            "nearest published network" if near["distance"] < whole else "no published network is near; the nearest is"
+        )
+        which += ":" if near["distance"] < whole else ""
+        typer.echo(f"{which} {near['name']}, {far}. What differs, in brackets what that has:")
         for line in near["differences"]:
             typer.echo(f"  {line}")
     if facts is not None:
@@ -158,7 +167,11 @@ def _print_for_people(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]
         f"at {about['image_size']} px; macs count a bias addition as one, and papers print them as FLOPs",
     ]
     if near["distance"]:
-        said.append("layers away: that would have to be made anew; one with another kernel, say, counts a seventh")
-    if shares is not None:
+        said.append("a distance is of layers that would have to be made anew; one of another kernel, say, is a seventh")
+    if shares is None:
+        said.append(
+            f"no calibration of this device at {about['image_size']} px: --step-time measures the parts' shares"
+        )
+    else:
         said.append(f"a training step takes {shares['step_s']:.3g} s: {shares['source']}")
     typer.echo("\n".join(said), err=True)

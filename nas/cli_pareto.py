@@ -16,6 +16,7 @@ from nas.show import Format, print_frame
 if TYPE_CHECKING:
     import pandas as pd
 
+    from results.noise import Noise
     from results.pareto_table import Limits
 
 
@@ -82,6 +83,7 @@ def pareto(
         *_counted(frame, front, names, limits),
         *_volume(front, first_trainings(frame, names), wanted, against),
         *_picked(front, wanted, limits, several=len(runs) > 1),
+        *_sure(front, limits, noise_of(frame, list(limits), minivals_of(runs, configurations)) if limits else noise),
     ]
     if noise.said and len(front):
         lines.append("membership by the noise of " + "; ".join(noise.said))
@@ -146,6 +148,14 @@ def _picked(front: pd.DataFrame, objectives: Sequence[str], limits: Limits, *, s
             place = f" of {row['run']}" if several else ""
             values = ", ".join(f"{name} {_number(row[name])}" for name in (o.rpartition(":")[2] for o in objectives))
             yield f"{title}: trial {row['number']}{place}, {values}, membership {row['membership']:.2f}"
+
+
+def _sure(front: pd.DataFrame, limits: Limits, noise: Noise) -> Iterator[str]:
+    """How likely the best within the limits is within them, where they are not known exactly."""
+    from results.pareto_table import chance_within
+
+    if limits and len(front) and (noise.deviation.loc[front.index[0]] > 0).any():
+        yield f"that it is {_in_words(limits)}, given the noise: {chance_within(noise, front.index[0], limits):.2f}"
 
 
 def _usual_reference(configuration: Mapping[str, Any], objectives: Sequence[str]) -> dict[str, float]:

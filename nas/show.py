@@ -69,6 +69,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
     value = plain(value)
     if value is None:
         return "-"

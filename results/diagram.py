@@ -177,8 +177,10 @@ def _legend(boxes: list[Box], top: float) -> list[str]:
             f'<text x="{x + 15:g}" y="{top:g}">{OP_NAMES[op]}</text></g>'
         )
         x += 30 + 7 * len(OP_NAMES[op])
-    said = "SE: squeeze-excite \u00b7 ch: channels out \u00b7 \u00d7 3: three layers"
-    return ["".join(lines), f'<text x="8" y="{top + 16:g}" class="note">{said}</text>']
+    said = ["SE: squeeze-excite"] * any("SE" in box.design for box in boxes) + ["ch: channels out"]
+    said += ["\u00d7 3: three layers"] * any(box.layers > 1 for box in boxes)
+    note = " \u00b7 ".join(said)
+    return ["".join(lines), f'<text x="8" y="{top + 16:g}" class="note">{note}</text>']
 
 
 def _with_sign(design: str) -> str:

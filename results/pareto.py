@@ -194,9 +194,9 @@ def crowding_distance(points: Floats) -> Floats:
         points: shape (n, objectives), of one front.
 
     Returns:
-        shape (n,), summed over the objectives; infinite for the extremes of any.
+        shape (n,), summed over the objectives; infinite for the extremes of any, such as a point that is alone.
     """
-    total = np.zeros(len(points))
+    total = np.full(len(points), 0.0 if np.ptp(points, axis=0).any() else math.inf) if len(points) else np.zeros(0)
     for column in np.asarray(points, dtype=np.float64).T:
         values, where = np.unique(column, return_inverse=True)
         if len(values) > 1:

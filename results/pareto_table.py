@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,22 @@ def within(frame: pd.DataFrame, limits: Limits) -> pd.DataFrame:
         values = frame[name].astype(float)
         inside &= values.between(-np.inf if least is None else least, np.inf if most is None else most)
     return frame.loc[inside]
+
+
+def chance_within(noise: Noise, trial: Hashable, limits: Limits) -> float:
+    """How likely the true values of a trial are within limits, where they are normal about the measured ones.
+
+    Args:
+        noise: by `results.noise.noise_of`, of the limited columns at least.
+        trial: its label in the index of the noise.
+        limits: as for `within`.
+    """
+    chance = 1.0
+    for name, (least, most) in limits.items():
+        mean, deviation = (float(part[name].to_numpy()[part.index.get_loc(trial)]) for part in noise[:2])
+        true = NormalDist(mean, max(deviation, 1e-12 * abs(mean), 1e-300))  # next to exact where nothing is known
+        chance *= (1.0 if most is None else true.cdf(most)) - (0.0 if least is None else true.cdf(least))
+    return chance
 
 
 def front_table(

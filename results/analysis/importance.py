@@ -73,10 +73,13 @@ class Importance(NamedTuple):
     def verdict(self) -> str:
         """What the fit is worth, in words."""
         if not self.fitted:
-            return (
-                f"nothing fitted: it takes {LEAST_NETWORKS} networks that differ in their choices and in what they "
-                f"reached; there are {self.networks}"
-            )
+            if self.networks < LEAST_NETWORKS:
+                why = f"it takes {LEAST_NETWORKS} networks that have the target; there are {self.networks}"
+            elif self.effects["choice"].duplicated().any():
+                why = f"the target is the same for all {self.networks} networks"
+            else:
+                why = f"all {self.networks} networks took the same options"
+            return f"nothing fitted: {why}"
         of = f" (fitted to {self.fitted:,} of {self.networks:,} networks)" if self.fitted < self.networks else ""
         quality = f"R² {self.r2:.2f}, 95 % interval {self.r2_low:.2f} to {self.r2_high:.2f}"
         if self.r2_low <= 0:

@@ -27,8 +27,11 @@ def networks_of(
         columns architecture, `columns`, and `target` (NaN where there is none).
 
     Raises:
-        ValueError: the table lacks a column (names it).
+        ValueError: the table lacks a column (names it), or the target is no column of numbers (lists those).
     """
+    if target not in frame or not pd.api.types.is_numeric_dtype(frame[target]):
+        numeric = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+        raise ValueError(f"the target must be among {', '.join(numeric)}; got {target}")
     wanted = ["architecture", "state", *columns, target]
     if missing := [name for name in wanted if name not in frame]:
         raise ValueError(f"a trial table must have the columns {wanted}; this one lacks {missing}")

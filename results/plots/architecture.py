@@ -43,7 +43,8 @@ def architecture_figure(
     shape = {"num_classes": num_classes, "in_channels": in_channels}
     parts = list(boxes_of(part_costs(architecture, image_size, **shape)))
     whole = cost(architecture, image_size, **shape)
-    said = f"{image_size} px pictures: {_short(whole.params)} parameters, {_short(whole.macs)} multiply-adds"
+    between = "\n" if width == "column" else " "
+    said = f"{image_size} px pictures: {_short(whole.params)} parameters,{between}{_short(whole.macs)} multiply-adds"
     draw = _downwards if width == "column" else _rightwards
     with printed():
         return finished(draw(parts, image_size, said, width))
@@ -51,10 +52,10 @@ def architecture_figure(
 
 def _downwards(parts: list[Box], image_size: int, said: str, width: Width) -> Figure:
     across, pitch = WIDTHS[width], _ROW_IN + _ROW_GAP_IN
-    down = len(parts) * pitch + 0.2
+    down = len(parts) * pitch + 0.32
     figure, axes = _canvas(width, down)
-    top, left = down - 0.22, 0.4
-    axes.text(0.02, down - 0.1, said, fontsize=SMALL, color=INK, va="center")
+    top, left = down - 0.34, 0.4
+    axes.text(0.02, down - 0.15, said, fontsize=SMALL, color=INK, va="center")
     for place, box in enumerate(parts):
         inset = 0.04 * min(halvings(image_size, box.output_size), 5)
         begin, end = left + inset, across - 0.1 - inset

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from results.plots.quantities import numbers
 from results.plots.style import (
@@ -63,8 +64,11 @@ def convergence_figure(curves: pd.DataFrame, *, width: Width = "column") -> Figu
             entries += axes.step(
                 grown["evaluated"], grown["best"], where="post", color=colour, linestyle=dash, label=label, zorder=4
             )
-        entries += _draw_chance(axes, parts)
-        _limit(axes, curves, several=len(parts) > 1)
+        chance = _chance_of(parts)
+        if chance is not None:
+            entries += _draw_chance(axes, parts, chance)
+        beside = curves.iloc[:0] if chance is None else parts[chance]
+        _limit(axes, curves, beside, several=len(parts) > 1)
         axes.set(xlabel="candidates evaluated", ylabel="reward")
         legend_above(figure, entries)
         return finished(figure)
@@ -78,12 +82,14 @@ def _draw_candidates(axes: Axes, curves: pd.DataFrame) -> Artist:
     return dots
 
 
-def _draw_chance(axes: Axes, parts: dict[str, pd.DataFrame]) -> list[Artist]:
-    known = {name: own for name, own in parts.items() if np.isfinite(numbers(own, "chance")).any()}
-    if not known:
-        return []
-    name = max(known, key=lambda run: len(known[run]))
-    own = known[name]
+def _chance_of(parts: dict[str, pd.DataFrame]) -> str | None:
+    """The longest run that has a curve of chance: the one that is drawn."""
+    known = [name for name, own in parts.items() if np.isfinite(numbers(own, "chance")).any()]
+    return max(known, key=lambda run: len(parts[run])) if known else None
+
+
+def _draw_chance(axes: Axes, parts: dict[str, pd.DataFrame], name: str) -> list[Artist]:
+    own = parts[name]
     shared = all(_same_chance(own, part) for part in parts.values())
     of = "" if shared else f" (of {name})"
     own = own.iloc[spread(len(own), _CORNERS)]
@@ -92,8 +98,8 @@ def _draw_chance(axes: Axes, parts: dict[str, pd.DataFrame]) -> list[Artist]:
         label="95 % of random searches",
     )  # fmt: skip
     (line,) = axes.plot(
-        own["evaluated"], own["chance"], color=CHANCE, linestyle=(0, (2, 1)), label=f"random draws{of}",
-        zorder=3,
+        own["evaluated"], own["chance"], color=CHANCE, linestyle=(0, (2, 1)), zorder=3,
+        label=f"expected best of random draws{of}",
     )  # fmt: skip
     return [line, band]
 
@@ -104,11 +110,15 @@ def _same_chance(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     return bool(np.allclose(few, many.reindex(few.index), rtol=1e-3, equal_nan=True))
 
 
-def _limit(axes: Axes, curves: pd.DataFrame, *, several: bool) -> None:
-    """All that is good inside; of the rest most."""
-    drawn = ["best", "chance", "chance_low"] if several else ["reward"]
-    low = float(np.nanquantile(np.concatenate([numbers(curves, name) for name in drawn]), _POOR))
-    high = float(np.nanmax(np.concatenate([numbers(curves, name) for name in ("best", "chance", "chance_high")])))
+def _limit(axes: Axes, curves: pd.DataFrame, chance: pd.DataFrame, *, several: bool) -> None:
+    """All that is good of what is drawn is inside; of the rest most."""
+    best = numbers(curves, "best")
+    expected, least, most = (numbers(chance, name) for name in ("chance", "chance_low", "chance_high"))
+    low = float(
+        np.nanquantile(np.concatenate([best, expected, least]) if several else numbers(curves, "reward"), _POOR)
+    )
+    high = float(np.nanmax(np.concatenate([best, expected, most])))
     room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
     count = int(curves["evaluated"].max())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(ylim=(low - room, high + room), xlim=(0, count * 1.01 if count > 1 else 2))

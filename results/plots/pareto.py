@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
@@ -35,6 +36,9 @@ from results.plots.style import (
 
 _SURE = 0.5
 """The membership from which a point of the front is drawn filled."""
+
+_LARGEST = 1 / 3
+"""Of a panel's side, that the cross of the noise may take."""
 
 _RING: dict[str, Any] = {
     "marker": "o",
@@ -148,13 +152,12 @@ def _draw(panel: _Panel, networks: pd.DataFrame, front: pd.DataFrame, noise: Noi
             rasterized=as_pixels(len(points)), zorder=2,
         )  # fmt: skip
         _draw_front(panel, marked[ours], _sure(front[ours]), run)
-    if noise is not None:
-        _draw_noise(panel, noise, front, scales)
+    words = [] if noise is None else _draw_noise(panel, noise, front, scales)
     _mark_knee(panel, marked, front)
     outside = int((~((points >= (left, low)) & (points <= (right, high))).all(axis=1)).sum())
     if outside:
-        text = f"{outside:,} of {len(points):,} networks are outside"
-        axes.text(0.99, 0.015, text, transform=axes.transAxes, ha="right", fontsize=SMALL, color=QUIET)
+        words.append(f"{outside:,} of {len(points):,} networks {'is' if outside == 1 else 'are'} outside")
+    axes.set_title("\n".join(words), loc="right", fontsize=SMALL, color=QUIET, pad=2)
 
 
 def _pairs(rows: pd.DataFrame, panel: _Panel) -> Floats:
@@ -185,17 +188,31 @@ def _mark_knee(panel: _Panel, marked: Floats, front: pd.DataFrame) -> None:
     panel.axes.plot(*marked[front["knee"].to_numpy(bool)].T, **_RING, zorder=5)
 
 
-def _draw_noise(panel: _Panel, noise: Noise, front: pd.DataFrame, scales: Floats) -> None:
-    """A cross in the corner where the worst are, as wide and as high as 95 % intervals of the front's points are."""
+def _draw_noise(panel: _Panel, noise: Noise, front: pd.DataFrame, scales: Floats) -> list[str]:
+    """A cross in the corner where the worst are, as wide and as high as 95 % intervals of the front's points are.
+
+    One that takes over a third of a panel would cover what it is of, or not fit: then it is told in words, which are
+    returned.
+    """
     deviations = np.column_stack([numbers(noise.deviation.loc[front.index], name) for name in (panel.x, panel.y)])
     if not len(front) or not np.isfinite(deviations).all(axis=1).any():
-        return
+        return []
     half = WIDTH_OF_95 / 2 * np.nanmedian(deviations, axis=0) * scales
     if not half.any():
-        return
+        return []
     axes = panel.axes
     middle = np.median(_pairs(front, panel) * scales, axis=0)
-    (low, high), side = axes.get_ylim(), axes.get_xlim()[0 if panel.maximise[0] else 1]
+    (low, high), (left, right) = axes.get_ylim(), axes.get_xlim()
+    side = left if panel.maximise[0] else right
+    if axes.get_xscale() == "log":
+        share = math.log((middle[0] + half[0]) / middle[0]) / abs(math.log(right / left))
+    else:
+        share = half[0] / abs(right - left)
+    if max(share, half[1] / abs(high - low)) > _LARGEST / 2:
+        ends = " and ".join(
+            f"\u00b1 {value:.2g} {way}" for value, way in zip(half, ("across", "upwards"), strict=True) if value
+        )
+        return [f"95 %: {ends}"]
     y = low + 0.1 * (high - low) + half[1] if panel.maximise[1] else high - half[1]
     if axes.get_xscale() == "log":
         wide = 1 + half[0] / middle[0]
@@ -210,6 +227,7 @@ def _draw_noise(panel: _Panel, noise: Noise, front: pd.DataFrame, scales: Floats
     axes.annotate(
         "95 %", (x, y), xytext=(-3, 2), textcoords="offset points", ha="right", fontsize=SMALL, color=INK, zorder=5
     )
+    return []
 
 
 def _legend(runs: Sequence[_Run], front: pd.DataFrame) -> list[Line2D]:

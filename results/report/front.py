@@ -95,13 +95,19 @@ def _of_group(part: _Part, noise: Sequence[str]) -> list[Markup]:
         sure = int((front["membership"] >= 0.5).sum())
         blocks.append(
             prose(
-                f"What was measured is noisy: {'; '.join(noise)}. Given that, {sure:,} of them "
+                f"What was measured is noisy: {'; '.join(map(_spelt, noise))}. Given that, {sure:,} of them "
                 f"{'is' if sure == 1 else 'are'} on the front with a probability of a half or more; the fainter a "
                 "ring, the less sure."
             )
         )
     folded = block("fold", f"The {plural(len(front), 'network')} of the front as a table", _table(part))
     return [*blocks, block("grid", figures), folded]
+
+
+def _spelt(noise: str) -> str:
+    """Where a column's noise comes from, which begins with its name, with the column as people call it."""
+    name, _, rest = noise.partition(" ")
+    return f"{SHORT.get(name, name)} {rest}"
 
 
 @dataclass(frozen=True)

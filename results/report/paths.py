@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 
 import numpy as np
@@ -17,7 +18,10 @@ from results.report.wording import SHORT, option_text, value_of
 from search_spaces import Choice, SearchSpace
 
 _BEST, _OTHERS = 24, 200
-"""Lines that are drawn: so many of the highest rewards, and so many of the rest."""
+"""Lines that are drawn: at most so many of the highest rewards, and so many of the rest."""
+
+_TENTH = 10
+"""One of so many networks is among the best, rounded up: where all are, none stands out."""
 
 _WIDE = 78  # between the axes of what was measured
 _SPACING, _TOP, _BOTTOM, _HEIGHT, _SIDE = 46, 62, 26, 440, 40
@@ -35,9 +39,10 @@ def paths_section(material: Material) -> Section:
         return Section(anchor, title, (prose("No trial has been completed."),))
     rows = {key: row for row, key in enumerate(_keys(material.shown_networks))}
     lead = (
-        f"Each line is a network: what was measured of it, then its option for every choice. The {_BEST} of the "
-        f"highest reward stand out from at most {_OTHERS} others, spread evenly over the rest. Higher is better on the "
-        "first axes, and within an option. Point at a line to see its network, click an option to see who takes it."
+        "Each line is a network: what was measured of it, then its option for every choice. The tenth of the highest "
+        f"reward, at most {_BEST}, stands out from at most {_OTHERS} others, spread evenly over the rest. Higher is "
+        "better on the first axes, and within an option. Point at a line to see its network, click an option to see "
+        "who takes it."
     )
     blocks = [prose(lead)]
     for group in material.groups:
@@ -45,7 +50,8 @@ def paths_section(material: Material) -> Section:
         if len(chosen):
             name = group.name if len(material.groups) > 1 else f"Space {group.space.name}"
             svg = _chart(group, chosen, [rows[key] for key in _keys(chosen)], material.objectives)
-            blocks.append(block("figure", name, svg, "", [("best", f"best {_BEST}"), ("cloud", "others")], "wide"))
+            legend = [("best", f"best {chosen['best'].sum()}"), ("cloud", "others")]
+            blocks.append(block("figure", name, svg, "", legend, "wide"))
     return Section(anchor, title, tuple(blocks))
 
 
@@ -54,13 +60,15 @@ def _keys(networks: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 def _chosen(networks: pd.DataFrame, rows: dict[tuple[str, int], int]) -> pd.DataFrame:
-    """The networks that get a line, the best last, so that they lie on top."""
+    """The networks that get a line, those of the highest reward (`best`) last, so that they lie on top."""
     shown = networks[[key in rows for key in _keys(networks)]].dropna(subset=["reward"])
     ordered = shown.sort_values("reward", ascending=False, kind="stable")
-    others = ordered.iloc[_BEST:]
+    best = min(_BEST, math.ceil(len(ordered) / _TENTH))
+    ordered = ordered.assign(best=np.arange(len(ordered)) < best)
+    others = ordered.iloc[best:]
     every = max(1, len(others) / _OTHERS)  # evenly by rank, so that all of the range is there
     kept = others.iloc[np.unique((np.arange(0, len(others), every)).astype(int))] if len(others) else others
-    return pd.concat([ordered.iloc[:_BEST], kept]).iloc[::-1].reset_index(drop=True)
+    return pd.concat([ordered.iloc[:best], kept]).iloc[::-1].reset_index(drop=True)
 
 
 def _chart(group: Group, networks: pd.DataFrame, rows: list[int], objectives: tuple[str, ...]) -> Markup:
@@ -122,8 +130,8 @@ def _lines(
     across: list[int],
 ) -> str:
     found = []
-    for place, (row, taken, line) in enumerate(zip(rows, options.tolist(), heights.tolist(), strict=True)):
-        css = "best" if place >= len(networks) - _BEST else "cloud"
+    for best, row, taken, line in zip(networks["best"], rows, options.tolist(), heights.tolist(), strict=True):
+        css = "best" if best else "cloud"
         points = "L".join(f"{x} {y:.0f}" for x, y in zip(across, line, strict=True) if y == y)
         found.append(
             f'<path class="path {css}" data-row="{row}" data-options="{" ".join(map(str, taken))}" d="M{points}"/>'

@@ -207,11 +207,11 @@ class Plot:
         drawn = "".join(f"M{_short(a)} {_short(b)}V{_short(c)}" for a, b, c in known)
         return Markup(f'<path class="whisker {css}" d="{drawn}"/>')
 
-    def note(self, x: float, y: float, text: str, css: str = "", *, up: float = -10.0) -> Markup:
-        """A text above (or, for a positive `up`, below) a point, kept inside the chart."""
+    def note(self, x: float, y: float, text: str, css: str = "") -> Markup:
+        """A text above a point or, where there is no room, below it."""
         across, height = self.points(x, y)[0].tolist()
         anchor = "end" if across > 0.75 * self.width else "start" if across < 0.3 * self.width else "middle"
-        height = min(max(height + up, self.top + 10.0), self.height - self.bottom - 6.0)
+        height += -12.0 if height > self.top + 26.0 else 24.0
         return Markup('<text class="note {}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
             css, _short(across), _short(height), anchor, text
         )

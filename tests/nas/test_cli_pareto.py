@@ -141,6 +141,11 @@ def test_limits_pick_the_best_that_one_can_afford(made: Made) -> None:
     said = nas("pareto", run, "--max-step-time", 1.2).out
     assert "4 of 5 complete trials are within step_time <= 1.2" in said
     assert "the best accuracy within step_time <= 1.2: trial 1, accuracy 0.85, step_time 0.8, membership" in said
+    assert "that it is within step_time <= 1.2, given the noise: 1.00" in said
+    edge = nas("pareto", run, "--max-step-time", 0.81).out
+    assert "given the noise: 0.73" in edge, "0.01 below the limit, with a deviation of 0.08 * 0.8 / 3.92"
+    assert "given the noise" not in nas("pareto", run, "--max-params", 1e9).out, "a count is exact"
+    assert " inf " in said, "an extreme has no end, which is not the same as unknown"
     frame = TrialStore.open(Path(run)).frame()
     params, macs = (int(frame[name].dropna().median()) for name in ("params", "macs"))
     for options, inside in (

@@ -136,6 +136,7 @@ def test_a_runs_calibration_is_of_no_use_at_another_size(run_folder: Path) -> No
     assert data(run_folder, "--image-size", 64)["step_time"] is None
     outcome = nas("describe", run_folder, "--image-size", 64)
     assert "step_time_share" not in outcome.out
+    assert "no calibration of this device at 64 px: --step-time measures the parts' shares" in outcome.err
 
 
 def test_measured_shares(run_folder: Path) -> None:
@@ -170,6 +171,9 @@ def test_the_nearest_published_network_and_what_differs() -> None:
         in said
     )
     assert "  stage 1: kernel 5 (3)" in said.splitlines()
+    few = "stem_c8-mbconv_k3_s2_e4_c16_n1-head_c32"
+    assert "no published network is near; the nearest is " in nas("describe", few).out
+    assert "a distance is of layers that would have to be made anew" in nas("describe", few).err
     assert "this is efficientnetv2-b0, as published" in nas("describe", b0).out
 
 
@@ -199,6 +203,9 @@ def test_the_table_has_the_optimizer_and_the_total(run_folder: Path) -> None:
     assert [row.split()[0] for row in rows] == [*names, "optimizer", "total"]
     csv = nas("describe", run_folder, "--format", "csv").out.splitlines()
     assert csv[0].endswith(",output_size,step_time_share")
+    assert "group_width" not in head.split(), "no stage of this network has any"
+    assert ",se_ratio,group_width," in csv[0]
+    assert " 0.25 " in nas("describe", "efficientnetv2-b0").out
     assert len(csv) == 1 + len(names)
 
 

@@ -40,6 +40,12 @@ def test_each_part_is_a_box_with_its_op_design_width_size_and_cost(name: str) ->
     assert len(strides) == 1 + sum(stage.stride > 1 for stage in architecture.stages)
 
 
+def test_the_legend_explains_what_is_there_and_no_more() -> None:
+    single = Architecture.parse("stem_c8-mbconv_k3_s2_e4_c16_n1-head_c32")
+    assert "ch: channels out" in texts(diagram_svg(single, 32))
+    assert any("three layers" in text for text in texts(diagram_svg(PUBLISHED["efficientnetv2-s"], 224)))
+
+
 def test_the_legend_names_the_ops_that_are_there() -> None:
     svg = diagram_svg(PUBLISHED["efficientnet-b0"], 224)
     assert texts(svg).count("MBConv") == 8  # seven stages and the legend

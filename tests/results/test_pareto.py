@@ -220,7 +220,7 @@ def test_crowding_is_the_extent_between_the_neighbours() -> None:
     assert crowding_distance(front[order]).tolist() == pytest.approx([expected[n] for n in order]), "copies share it"
     assert crowding_distance(front * [1e6, -3]).tolist() == pytest.approx(expected), "whatever the unit"
     assert crowding_distance(np.column_stack([front, np.ones(4)])).tolist() == pytest.approx(expected)
-    assert crowding_distance(np.ones((2, 2))).tolist() == [0, 0]
+    assert crowding_distance(np.ones((2, 2))).tolist() == [math.inf, math.inf], "alone, it is every extreme"
     assert crowding_distance(np.empty((0, 2))).tolist() == []
 
 

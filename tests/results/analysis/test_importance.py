@@ -300,3 +300,14 @@ def test_of_a_benchmark_that_holds_every_network_it_finds_the_exact_shares(
     means = pd.concat({name: frame.groupby(name)["reward"].mean() for name in names}) - frame["reward"].mean()
     assert np.corrcoef(effects, means)[0, 1] > 0.98
     assert abs(effects.to_numpy() - means.to_numpy()).max() < 0.004
+
+
+def test_what_is_the_same_for_all_is_said() -> None:
+    rows = [{"k": n % 2, "reward": 0.5, "architecture": str(n), "state": "complete"} for n in range(40)]
+    frame = pd.DataFrame(rows)
+    assert importance(frame, ["k"]).verdict == "nothing fitted: the target is the same for all 40 networks"
+    same = frame.assign(k=0, reward=np.arange(40.0))
+    assert importance(same, ["k"]).verdict == "nothing fitted: all 40 networks took the same options"
+    assert "it takes 20 networks that have the target; there are 4" in importance(frame.head(4), ["k"]).verdict
+    with pytest.raises(ValueError, match="the target must be among k, reward; got speed"):
+        importance(frame, ["k"], target="speed")

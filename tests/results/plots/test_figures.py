@@ -151,7 +151,20 @@ def test_a_panel_says_how_many_networks_are_outside_of_it() -> None:
               for p in cloud]  # fmt: skip
     outside = inside.count(False)
     assert 0 < outside <= 6
+    assert axes.get_title(loc="right") == f"{outside} of 61 networks are outside", "above the panel, on no point"
     assert f"{outside} of 61 networks are outside" in [text.get_text() for text in texts(figure)]
+
+
+@pytest.mark.parametrize(("pictures", "crosses"), [(100_000, 1), (30, 0)])
+def test_a_cross_that_does_not_fit_is_told_in_words(pictures: int, crosses: int) -> None:
+    trials = [trial(n, reward=1.0, accuracy=0.5 + n / 200, step_time=1.0, params=1000 + n) for n in range(9)]
+    frame, objectives = table(*trials), ["accuracy", "params"]
+    noise = noise_of(frame, objectives, pictures)
+    figure = pareto_figure(frame, front_table(frame, objectives, most=1), objectives, noise=noise)
+    assert sum(text.get_text() == "95 %" for text in texts(figure)) == crosses
+    said = figure.axes[0].get_title(loc="right")
+    assert said.startswith("95 %: \u00b1 18 upwards" if not crosses else "")
+    assert bool(said) != bool(crosses)
 
 
 @given(
@@ -193,8 +206,12 @@ def test_the_best_so_far_is_drawn_beside_chance(frame: pd.DataFrame) -> None:
     at = np.searchsorted(step[:, 0], curves["evaluated"], side="right") - 1
     np.testing.assert_array_equal(np.where(at < 0, np.nan, step[at, 1]), curves["best"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        *("a candidate", "best so far", "random draws", "95 % of random searches"),
+        *("a candidate", "best so far", "expected best of random draws", "95 % of random searches"),
     ]
+    assert figure.axes[0].get_xticks().tolist() == [int(n) for n in figure.axes[0].get_xticks()], "whole candidates"
+    short = convergence(frame).iloc[:9].assign(run="short", chance_high=50.0)
+    several = convergence_figure(pd.concat([curves.assign(run="long"), short]))
+    assert several.axes[0].get_ylim()[1] < 2, "a range of chance that is not drawn takes no room"
     alone = convergence_figure(convergence(frame[frame["arm"] == "controller"]))
     assert [text.get_text() for text in alone.legends[0].get_texts()] == ["a candidate", "best so far"]
 
@@ -255,7 +272,7 @@ def test_a_drawn_network_names_every_stage_and_no_text_covers_another(name: str,
         assert f"{stage.kernel}×{stage.kernel}" in said
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
     for one, box in boxes:
-        assert figure.bbox.padded(1).containsx(box.x1), one
+        assert figure.bbox.padded(-3).containsx(box.x1), one
         assert figure.bbox.padded(1).containsy(box.y0), one
     for (one, box), (other, second) in combinations(boxes, 2):
         width_px = min(box.x1, second.x1) - max(box.x0, second.x0)

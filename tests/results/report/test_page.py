@@ -159,6 +159,11 @@ def test_the_summary_says_what_the_tables_say(tmp_path: Path) -> None:
     assert "36,279,705,600" not in page.text
     assert "3.6 × 10¹⁰" in page.text
     assert "probability of" in page.text, "of the controller against chance"
+    assert "After 60 candidates the best reward is" in page.text
+    assert re.search(r"95 of 100 random searches of as many have .* After 20 it was 0\.\d+, and that of", page.text)
+    assert re.search(r"The best 3 of \d+ networks show (none|[1-4]) of the 4 findings", page.text)
+    assert "step time \u00b1" in page.text
+    assert page.count("path", "best") == 5, "a tenth of the networks stands out"
     for command in (f"nas describe '{run}' --trial {best['number']}", "nas scale", "nas train", "--confirm 5"):
         assert command in page.text
     complete = frame[frame["state"] == "complete"].nlargest(20, "reward")

@@ -69,6 +69,14 @@ def test_marks_stand_where_the_values_are_and_a_missing_one_is_left_out() -> Non
     assert "&lt;a&gt;" in rings
 
 
+def test_a_note_stands_off_its_point_also_at_the_top() -> None:
+    chart = Plot(axis("across", 0, 1, room=0), axis("up", 0, 1, room=0))
+    for up, above in ((0.5, True), (1.0, False)):
+        at = float(re.findall(r' y="([0-9.]+)"', chart.note(0.5, up, "knee"))[0])
+        point = chart.points(0.5, up)[0, 1]
+        assert (point - at >= 12) if above else (at - point >= 20), "a ring's radius and a line of text"
+
+
 def test_texts_on_a_chart_are_escaped() -> None:
     drawn = Plot(axis("<x>", 0, 1), axis("&", 0, 1)).svg([], '"quoted" <b>')
     assert "<x>" not in drawn
