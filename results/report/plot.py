@@ -71,7 +71,7 @@ def axis(
         values = _log_ticks(low, high)
     else:
         log = False
-        spread = high - low if high > low else max(abs(low) * 0.1, 0.1)
+        spread = high - low if high - low > _LEAST else max(abs(low) * 0.1, 0.1)
         middle = (high + low) / 2
         low, high = middle - spread * (0.5 + room), middle + spread * (0.5 + room)
         values = ticks(low, high)
@@ -95,6 +95,9 @@ def _log_ticks(low: float, high: float) -> list[float]:
             return found[:: math.ceil(len(found) / _MOST_TICKS)]
     return ticks(low, high)
 
+
+_LEAST = 1e-300
+"""A range below this is none: parts of it could not be told as numbers."""
 
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
