@@ -29,7 +29,7 @@ def networks_of(
     Raises:
         ValueError: the table lacks a column (names it), or the target is no column of numbers (lists those).
     """
-    if target not in frame or not pd.api.types.is_numeric_dtype(frame[target]):
+    if target not in frame or not (pd.api.types.is_numeric_dtype(frame[target]) or frame[target].isna().all()):
         numeric = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
         raise ValueError(f"the target must be among {', '.join(numeric)}; got {target}")
     wanted = ["architecture", "state", *columns, target]
