@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -100,13 +100,12 @@ def _print(frame: pd.DataFrame, form: TrialsFormat) -> None:
 
 def _write(frame: pd.DataFrame, form: TrialsFormat, path: Path) -> None:
     """Into a file, whole or not at all."""
-    partial = path.with_name(f".partial{os.getpid()}-{path.name}")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file, redirect_stdout(file):
+    from results.whole_file import write_whole
+
+    with io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True) as file:
+        with redirect_stdout(file):
             _print(frame, form)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        write_whole(path, file.buffer.getvalue())
     typer.echo(f"wrote {path}: {len(frame)} trials", err=True)
 
 
