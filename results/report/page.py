@@ -76,8 +76,10 @@ def material_of(folders: Sequence[Path], rng: np.random.Generator) -> Material:
         )
         for name, folder, configuration in zip(names, folders, configurations, strict=True)
     )
-    networks = networks_of(trials)
-    objectives, groups = objectives_of(runs, networks), groups_of(runs)
+    groups = groups_of(runs)
+    parts = [networks_of(group.trials) for group in groups]
+    networks = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    objectives = objectives_of(runs, networks)
     fronts = [front_of_group(group, networks, objectives, rng) for group in groups]
     front = pd.concat([found for found, _ in fronts], ignore_index=True)
     noise = tuple(said for _, said in fronts)
