@@ -65,7 +65,8 @@ def trials(
         from results.tensorboard import write_hparams
 
         written = write_hparams(frame, [c["name"] for c in store.configuration["space"]["choices"]], tensorboard)
-        typer.echo(f"wrote {written} trials: tensorboard --logdir {tensorboard}", err=True)
+        look = f"tensorboard --logdir {tensorboard}" if written else "none was measured yet"
+        typer.echo(f"wrote {written} trials: {look}", err=True)
     if optuna_storage is not None:
         from nas.optuna_mirror import mirror  # loads Optuna
 
@@ -76,6 +77,8 @@ def trials(
         _write(frame, form, out)
     elif tensorboard is None and optuna_storage is None:
         _print(frame, form)
+        if frame.empty:
+            typer.echo(f"{run} has no {'trial' if top is None else 'complete trial'} yet", err=True)
 
 
 def _format_of(out: Path | None) -> TrialsFormat:

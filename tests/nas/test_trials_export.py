@@ -217,7 +217,7 @@ def test_tensorboard_does_not_mix_runs(run: Path) -> None:
 def test_tensorboard_of_a_run_that_measured_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     TrialStore.create(tmp_path / "run", {"space": SPACE.to_json()}).close()
-    assert nas("trials", "run", "--tensorboard", "board").err == "wrote 0 trials: tensorboard --logdir board\n"
+    assert nas("trials", "run", "--tensorboard", "board").err == "wrote 0 trials: none was measured yet\n"
 
 
 # Optuna ---------------------------------------------------------------------------------------------------------

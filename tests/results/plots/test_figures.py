@@ -165,7 +165,8 @@ def test_a_cross_that_does_not_fit_is_told_in_words(pictures: int, crosses: int)
     trials = [trial(n, reward=1.0, accuracy=0.5 + n / 200, step_time=1.0, params=1000 + n) for n in range(9)]
     frame, objectives = table(*trials), ["accuracy", "params"]
     noise = noise_of(frame, objectives, pictures)
-    figure = pareto_figure(frame, front_table(frame, objectives, most=1), objectives, noise=noise)
+    networks = network_means(frame)
+    figure = pareto_figure(networks, front_table(networks, objectives, most=1), objectives, noise=noise)
     assert sum(text.get_text() == "95 %" for text in texts(figure)) == crosses
     said = figure.axes[0].get_title(loc="right")
     assert said.startswith("95 %: \u00b1 18 upwards" if not crosses else "")
