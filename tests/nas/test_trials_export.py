@@ -16,6 +16,7 @@ import optuna
 import pandas as pd
 import pytest
 from nas_command import error, nas
+from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
@@ -212,6 +213,22 @@ def test_tensorboard_does_not_mix_runs(run: Path) -> None:
     assert nas("trials", run, "--tensorboard", "board", "-o", "too.csv").code == 0
     assert Path("too.csv").exists()
     assert "must be new or empty, lest trials of two runs be mixed" in error("trials", run, "--tensorboard", "board")
+
+
+def test_tensorboard_is_whole_or_not_at_all(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close, written = EventsWriter.close, []
+
+    def full(writer: EventsWriter) -> None:
+        close(writer)
+        written.append(writer)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EventsWriter, "close", full)
+    assert error("trials", run, "--tensorboard", "board") == (
+        "error: it was not written (No space left on device): make room, or write elsewhere: board"
+    )
+    assert not Path("board").exists()
 
 
 def test_tensorboard_of_a_run_that_measured_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
