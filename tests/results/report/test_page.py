@@ -17,6 +17,7 @@ from nas_command import error, nas
 
 from results.report import write_report
 from results.report.material import shown_of
+from results.report.summary import summary_of
 from results.store import TrialStore
 from results.table import TrialTable, write_table
 from results.trial import Measurement, Trial
@@ -101,7 +102,7 @@ def test_several_runs_of_one_and_of_another_space(tmp_path: Path) -> None:
         assert name in page.text
     assert "not all measured alike" in page.text
     assert f"nas compare {runs[0]} {runs[1]} copy" in page.text, "d has no candidate to compare"
-    assert "device-hours of training" in page.text
+    assert "device-hours" in page.text
     assert not re.search(r"\d highest reward\b|\d on the front", page.text), (
         "of numbers that do not compare is no highest"
     )
@@ -132,6 +133,16 @@ def test_a_network_is_shown_by_the_means_of_all_its_trainings(tmp_path: Path) ->
     page = Page(tmp_path / "report.html")
     assert f"{lucky.reward:.4f} highest reward" not in page.text
     assert f"{material.networks['reward'].max():.4f} highest reward" in page.text
+
+
+def test_a_run_that_does_not_say_when_has_no_duration(tmp_path: Path) -> None:
+    material = write_report(
+        [make_run(tmp_path / "run", trials=9)], tmp_path / "page.html", version="0", rng=np.random.default_rng(0)
+    )
+    trials = material.trials.assign(asked_at=np.nan)
+    figures = summary_of(replace(material, trials=trials, runs=(replace(material.runs[0], trials=trials),))).figures
+    assert "of wall-clock time" in [what for _, what in summary_of(material).figures]
+    assert "of wall-clock time" not in [what for _, what in figures]
 
 
 def test_a_network_of_two_runs_is_there_once(tmp_path: Path) -> None:
