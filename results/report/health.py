@@ -177,8 +177,8 @@ def _cost(material: Material) -> list[Markup]:
         return [title, prose("Nothing has been trained yet.")]
     note = f" Of {plural(untimed, 'training')} the time is not known." if untimed else ""
     text = (
-        "Hours that candidates held each device, from being asked for to their outcome; of these, training and "
-        f"evaluating took what stands under \u201ctraining\u201d, the rest went into building, timing and waiting.{note}"
+        "Hours that candidates held each device, from being asked for to their outcome; of these, training "
+        f"and evaluating took what \u201ctraining\u201d says, the rest went into building, timing and waiting.{note}"
     )
     return [title, prose(text), block("table", headers, rows)]
 
