@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from nas.front import Front
 from results.events import asked, measured, told
+from results.networks import network_means
 from results.noise import noise_of
 from results.pareto import hypervolume, non_dominated, ranks
 from results.pareto_table import front_table
@@ -156,7 +157,8 @@ def reading(run: Path, n: int) -> dict[str, Any]:
         frame, _ = read_runs([run])
         read.append(time.perf_counter() - begun)
         noise = noise_of(frame, ["accuracy", "step_time", "params"], 1000)
-        front_table(frame, ["accuracy", "step_time", "params"], most=1, noise=noise, rng=np.random.default_rng(SEED))
+        networks = network_means(frame)
+        front_table(networks, ["accuracy", "step_time", "params"], most=1, noise=noise, rng=np.random.default_rng(SEED))
         made.append(time.perf_counter() - begun - read[-1])
     return {"table_s": spread(read), "front_and_membership_s": spread(made)}
 

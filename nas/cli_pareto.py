@@ -1,4 +1,4 @@
-"""`nas pareto`: which trials of some runs no other beats, how good they are together, and how sure that is."""
+"""`nas pareto`: which networks of some runs no other beats, how good they are together, and how sure that is."""
 
 from __future__ import annotations
 
@@ -30,44 +30,45 @@ def pareto(
         ),
     ] = None,
     ranks: Annotated[
-        int, typer.Option(min=1, help="So many fronts: the second is that of the trials left without the first, ...")
+        int, typer.Option(min=1, help="So many fronts: the second is that of the networks left without the first, ...")
     ] = 1,
     reference: Annotated[
         str | None,
         typer.Option(
             help="What hypervolume is told against, as in accuracy=0,step_time=2,params=5e6. Default: the search's "
-            "own, an accuracy of 0 and twice the anchor's costs; of other columns the worst of the trials."
+            "own, an accuracy of 0 and twice the anchor's costs; of other columns the worst of the networks."
         ),
     ] = None,
-    max_step_time: Annotated[float | None, typer.Option(help="Only trials with this step time or less.")] = None,
-    max_params: Annotated[float | None, typer.Option(help="Only trials with so many parameters or fewer.")] = None,
-    max_macs: Annotated[float | None, typer.Option(help="Only trials with so many multiply-adds or fewer.")] = None,
-    max_latency: Annotated[float | None, typer.Option(help="Only trials with this latency or less.")] = None,
-    min_accuracy: Annotated[float | None, typer.Option(help="Only trials with this accuracy or more.")] = None,
+    max_step_time: Annotated[float | None, typer.Option(help="Only networks with this step time or less.")] = None,
+    max_params: Annotated[float | None, typer.Option(help="Only networks with so many parameters or fewer.")] = None,
+    max_macs: Annotated[float | None, typer.Option(help="Only networks with so many multiply-adds or fewer.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Only networks with this latency or less.")] = None,
+    min_accuracy: Annotated[float | None, typer.Option(help="Only networks with this accuracy or more.")] = None,
     correction: options.CorrectionOption = None,
     format: options.FormatOption = Format.table,
 ) -> None:
-    """List the trials of one run or several that no other beats in every objective.
+    """List the networks of one run or several that no other beats in every objective.
 
-    With the rank, the crowding distance, the knee of the front, and the probability (membership) that nothing beats a
-    network, given how noisy accuracy and step time are. Below, on stderr with json and csv: the hypervolume, and the
-    best within the limits.
+    Of a network that was trained several times, also in several runs, these are the means. With the rank, the crowding
+    distance, the knee of the front, and the probability (membership) that nothing beats a network, given how noisy
+    accuracy and step time are. Below, on stderr with json and csv: the hypervolume, and the best within the limits.
     """
     import numpy as np
 
+    from results.networks import network_means
     from results.noise import noise_of
-    from results.pareto import directions, first_trainings
+    from results.pareto import directions
     from results.pareto_table import front_table, within
-    from results.several import minivals_of, read_runs
+    from results.several import minivals_of, names_of, read_runs
 
     frame, configurations = read_runs(runs)
     for line in _unlike(runs, configurations):
         typer.echo(line, err=True)
     frame = corrected(frame, configurations, correction)
-    wanted = objectives.split(",") if objectives else objectives_of(configurations[0])
+    wanted, left_out = (objectives.split(","), []) if objectives else usual_objectives(configurations[0], frame)
     names, _ = directions(wanted)
     against = _parse_reference(reference, names) if reference else _usual_reference(configurations[0], wanted)
-    noise = noise_of(frame, wanted, minivals_of(runs, configurations))
+    alike = _alike(names_of(runs), configurations)
     limits = {
         "step_time": (None, max_step_time),
         "params": (None, max_params),
@@ -76,14 +77,19 @@ def pareto(
         "accuracy": (min_accuracy, None),
     }
     limits = {name: limit for name, limit in limits.items() if limit != (None, None)}
-    table = front_table(within(frame, limits), wanted, most=ranks, noise=noise, rng=np.random.default_rng(0))
+    minivals = minivals_of(runs, configurations)
+    noise = noise_of(frame, wanted, minivals, alike=alike)
+    networks = network_means(frame, names, alike=alike)
+    inside = within(networks, limits)
+    table = front_table(inside, wanted, most=ranks, noise=noise, rng=np.random.default_rng(0))
     print_frame(table, format, columns=_columns(table, names, several=len(runs) > 1, ranked=ranks > 1))
     front = table[table["rank"] == 1]
     lines = [
-        *_counted(frame, front, names, limits),
-        *_volume(front, first_trainings(frame, names), wanted, against),
+        *left_out,
+        *_counted(networks, inside, front, names, limits),
+        *_volume(front, networks, wanted, against),
         *_picked(front, wanted, limits, several=len(runs) > 1),
-        *_sure(front, limits, noise_of(frame, list(limits), minivals_of(runs, configurations)) if limits else noise),
+        *_sure(front, limits, noise_of(frame, list(limits), minivals, alike=alike) if limits else noise),
     ]
     if noise.said and len(front):
         lines.append("membership by the noise of " + "; ".join(noise.said))
@@ -91,27 +97,39 @@ def pareto(
         typer.echo(line, err=format is not Format.table)
 
 
-def _counted(frame: pd.DataFrame, front: pd.DataFrame, names: Sequence[str], limits: Limits) -> Iterator[str]:
-    """How many trials there are, were left out and are on the front."""
-    from results.pareto import first_trainings
-    from results.pareto_table import within
+def _alike(names: Sequence[str], configurations: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """By the run's name, its kind: runs of one kind measured alike; one that does not say is of a kind of its own."""
+    from nas.identity import measured_by
 
-    complete = first_trainings(frame, names)
-    inside = within(complete, limits)
+    found = [measured_by(configuration) for configuration in configurations]
+    return {name: place if found[place] is None else found.index(found[place]) for place, name in enumerate(names)}
+
+
+def _counted(
+    networks: pd.DataFrame, inside: pd.DataFrame, front: pd.DataFrame, names: Sequence[str], limits: Limits
+) -> Iterator[str]:
+    """How many networks there are, were left out and are on the front."""
     if not len(inside):
-        yield f"no trial is {_in_words(limits)}: the front is empty" if len(complete) else "no trial is complete yet"
+        yield f"no network is {_in_words(limits)}: the front is empty" if len(networks) else "no trial is complete yet"
         return
     if limits:
-        yield f"{len(inside):,} of {len(complete):,} complete trials are {_in_words(limits)}"
-    lacking = {name: int(inside[name].isna().sum()) for name in names}
-    for name, count in lacking.items():
-        if count:
+        yield f"{len(inside):,} of {len(networks):,} networks are {_in_words(limits)}"
+    yield from left_out_for_want(inside, names)
+    yield f"{len(front):,} of {len(inside):,} networks are beaten by none in {', '.join(names)}"
+    again = int((front["trainings"] > 1).sum())
+    if again:
+        yield f"{again:,} of these were trained more than once: what stands there are the means"
+
+
+def left_out_for_want(networks: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
+    """How many networks are no part of a front, since an objective was not measured."""
+    for name in names:
+        if count := int(networks[name].isna().sum()):
             yield f"left out for want of {name}: {count:,}"
-    yield f"{len(front):,} of {len(inside):,} trials are beaten by none in {', '.join(names)}"
 
 
 def _volume(
-    front: pd.DataFrame, complete: pd.DataFrame, objectives: Sequence[str], reference: Mapping[str, float]
+    front: pd.DataFrame, networks: pd.DataFrame, objectives: Sequence[str], reference: Mapping[str, float]
 ) -> Iterator[str]:
     """The hypervolume of a front in two or three objectives, and against what; a value not given is the worst there is.
 
@@ -126,12 +144,12 @@ def _volume(
     if not len(front) or len(names) not in (2, 3):
         return
     signs = np.where(maximise, -1.0, 1.0)
-    worst = dict(zip(names, np.nanmax(points_of(complete, names) * signs, axis=0) * signs, strict=True))
+    worst = dict(zip(names, np.nanmax(points_of(networks, names) * signs, axis=0) * signs, strict=True))
     corner = [float(reference.get(name, worst[name])) for name in names]
     volume = hypervolume_of(points_of(front, names), corner, maximise)
     against = ", ".join(f"{name} {_number(value)}" for name, value in zip(names, corner, strict=True))
     rest = [name for name in names if name not in reference]
-    came = f" ({' and '.join(rest)}: the worst of the trials)" if rest else ""
+    came = f" ({' and '.join(rest)}: the worst of the networks)" if rest else ""
     room = math.prod(1 - value if name == "accuracy" else value for name, value in zip(names, corner, strict=True))
     usual = all(name in OBJECTIVES and most == (name in MAXIMISED) for name, most in zip(names, maximise, strict=True))
     share = f"{volume / room:.4f} of 1, " if usual and room > 0 else ""
@@ -163,7 +181,8 @@ def _usual_reference(configuration: Mapping[str, Any], objectives: Sequence[str]
     from nas.problem import reference_point
     from results.pareto import MAXIMISED, directions
 
-    known = reference_point(configuration["identity"]) if "identity" in configuration else {}
+    identity = configuration.get("identity", {})  # a run written from Python may not say
+    known = reference_point(identity) if {"space", "task", "image_size"} <= set(identity) else {}
     ways = zip(*directions(objectives), strict=True)
     return {name: known[name] for name, most in ways if name in known and most == (name in MAXIMISED)}
 
@@ -214,12 +233,20 @@ def _unlike(runs: Sequence[Path], configurations: Sequence[Mapping[str, Any]]) -
 def _columns(table: pd.DataFrame, names: Sequence[str], *, several: bool, ranked: bool) -> list[str]:
     """What a table for people shows of a front."""
     shown = ["run"] * several + ["number"] + ["rank"] * ranked
+    shown += ["also_in"] * ("also_in" in table and bool((table["also_in"] != "").any()))
+    shown += ["trainings"] * bool((table["trainings"] > 1).any())
     shown += ["reward", "accuracy", "accuracy_corrected", "step_time", "params", "macs"]
     shown += [name for name in names if name not in shown]
     reused = ["reused_from"] if table["reused_from"].notna().any() else []
     return [name for name in [*shown, "membership", "crowding", "knee", "architecture"] if name in table] + reused
 
 
-def objectives_of(configuration: Mapping[str, Any]) -> list[str]:
-    """Of a run, whose front it kept."""
-    return list(configuration.get("identity", {}).get("objectives", ("accuracy", "step_time", "params")))
+def usual_objectives(configuration: Mapping[str, Any], frame: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Of a run, whose front it kept, as far as a trial measured them; and of the others what to say, a line each."""
+    named = list(configuration.get("identity", {}).get("objectives", ("accuracy", "step_time", "params")))
+    complete = frame[frame["state"] == "complete"]
+    missing = [name for name in named if name in frame and len(complete) and complete[name].isna().all()]
+    if len(missing) == len(named):
+        return named, []
+    said = [f"{name} is no objective here: it was measured in no trial" for name in missing]
+    return [name for name in named if name not in missing], said

@@ -105,25 +105,31 @@ def _pareto(wanted: _Wanted) -> Figure:
     import numpy as np
     import pandas as pd
 
-    from nas.cli_pareto import objectives_of
+    from nas.cli_pareto import left_out_for_want, usual_objectives
+    from results.networks import network_means
     from results.noise import noise_of
-    from results.pareto import directions, first_trainings
+    from results.pareto import directions
     from results.pareto_table import front_table
     from results.plots import pareto_figure
     from results.several import minivals_of
 
     read = _read(wanted.runs)
     configurations = list(read.configurations.values())
-    objectives = wanted.objectives or objectives_of(configurations[0])
+    objectives, left_out = (
+        (wanted.objectives, []) if wanted.objectives else usual_objectives(configurations[0], read.frame)
+    )
     names, _ = directions(objectives)
-    noise = noise_of(read.frame, objectives, minivals_of(wanted.runs, configurations))
-    measured = first_trainings(read.frame, names).dropna(subset=names)
+    apart = {name: name for name in read.frames}
+    noise = noise_of(read.frame, objectives, minivals_of(wanted.runs, configurations), alike=apart)
+    networks = network_means(read.frame, names, alike=apart)
+    for line in [*left_out, *left_out_for_want(networks, names)]:
+        typer.echo(line, err=True)
     fronts = [
         front_table(part, objectives, most=1, noise=noise, rng=np.random.default_rng(0))
-        for _, part in measured.groupby("run", sort=False)
+        for _, part in networks.groupby("run", sort=False)
     ]
-    front = pd.concat(fronts) if fronts else measured
-    return pareto_figure(read.frame, front, objectives, noise=noise, width=wanted.width)
+    front = pd.concat([part for part in fronts if len(part)] or [networks])
+    return pareto_figure(networks, front, objectives, noise=noise, width=wanted.width)
 
 
 def _convergence(wanted: _Wanted) -> Figure:

@@ -22,4 +22,5 @@ def report(
 
     material = write_report(runs, out, version=__version__, rng=np.random.default_rng(seed))
     found = f"{plural(len(material.networks), 'network')} of {plural(len(runs), 'run')}"
-    typer.echo(f"wrote {out}: {found}, {out.stat().st_size / 1e6:.2f} MB", err=True)
+    size = f", {out.stat().st_size / 1e6:.2f} MB" if out.is_file() else ""  # of a pipe there is none
+    typer.echo(f"wrote {out}: {found}{size}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -65,7 +65,8 @@ def trials(
         from results.tensorboard import write_hparams
 
         written = write_hparams(frame, [c["name"] for c in store.configuration["space"]["choices"]], tensorboard)
-        typer.echo(f"wrote {written} trials: tensorboard --logdir {tensorboard}", err=True)
+        look = f"tensorboard --logdir {tensorboard}" if written else "none was measured yet"
+        typer.echo(f"wrote {written} trials: {look}", err=True)
     if optuna_storage is not None:
         from nas.optuna_mirror import mirror  # loads Optuna
 
@@ -76,6 +77,8 @@ def trials(
         _write(frame, form, out)
     elif tensorboard is None and optuna_storage is None:
         _print(frame, form)
+        if frame.empty:
+            typer.echo(f"{run} has no {'trial' if top is None else 'complete trial'} yet", err=True)
 
 
 def _format_of(out: Path | None) -> TrialsFormat:
@@ -100,13 +103,12 @@ def _print(frame: pd.DataFrame, form: TrialsFormat) -> None:
 
 def _write(frame: pd.DataFrame, form: TrialsFormat, path: Path) -> None:
     """Into a file, whole or not at all."""
-    partial = path.with_name(f".partial{os.getpid()}-{path.name}")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file, redirect_stdout(file):
+    from results.whole_file import write_whole
+
+    with io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True) as file:
+        with redirect_stdout(file):
             _print(frame, form)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        write_whole(path, file.buffer.getvalue())
     typer.echo(f"wrote {path}: {len(frame)} trials", err=True)
 
 

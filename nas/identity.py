@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_DECIDING = ("evaluator", "task", "image_size")
+
 
 def deciding_measurements(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a search's identity that decides what is measured of a network."""
-    source = identity["sources"].get("evaluator")
-    return {**{name: identity[name] for name in ("evaluator", "task", "image_size")}, "sources": {"evaluator": source}}
+    source = identity.get("sources", {}).get("evaluator")  # a run written from Python may not say
+    return {**{name: identity[name] for name in _DECIDING}, "sources": {"evaluator": source}}
 
 
 def measured_by(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
     """What decides the measurements of a run that is configured so; None where it does not say."""
-    identity = configuration.get("identity")
-    return None if identity is None else deciding_measurements(brought_up_to_date(identity))
+    identity = configuration.get("identity", {})
+    known = set(_DECIDING) <= set(identity)
+    return deciding_measurements(brought_up_to_date(identity)) if known else None
 
 
 def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -32,7 +35,7 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any], prefix: str = "
 
 def brought_up_to_date(identity: Mapping[str, Any]) -> Mapping[str, Any]:
     """An identity as it is written now: before, the search's seed was the minival's too, and no picture was varied."""
-    identity, task = {"zero_cost": False, **identity}, identity["task"]
+    identity, task = {"zero_cost": False, **identity}, identity.get("task", {})
     if "recipe" not in task:
         return identity
     recipe = {"augmentation": "none", **task["recipe"]}

@@ -115,7 +115,9 @@ def _of_run(folder: Path, trial: int | None) -> NamedNetwork:
     if trial is None:
         best = best_network(frame)
         if best is None:
-            raise ValueError(f"{folder} has no completed trial yet; let the search go on, or name one with --trial")
+            complete = int((frame["state"] == "complete").sum())
+            why = f"none of its {complete:,} complete trials" if complete else "no trial is complete yet, so none"
+            raise ValueError(f"of {folder}, {why} has a reward to choose the best by: name a trial with --trial")
         trial = best.number
     rows = frame[frame["number"] == trial]
     if rows.empty:

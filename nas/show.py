@@ -24,7 +24,8 @@ class Format(StrEnum):
 
 def print_frame(frame: pd.DataFrame, form: Format, *, columns: Sequence[str]) -> None:
     """A frame: the chosen columns as a table, or all of it as JSON lines (an object a row) or CSV."""
-    rows = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    shown = frame[[name for name in columns if name in frame]] if form is Format.table else frame
+    rows = [{str(k): v for k, v in row.items()} for row in shown.to_dict("records")]
     print_rows(rows, form, columns=columns, all_columns=[str(name) for name in frame.columns])
 
 
@@ -53,18 +54,31 @@ def print_json(value: Mapping[str, Any], *, indent: int | None = None) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """A table for people; long texts fold on a terminal and stay whole in a pipe."""
-    from rich.console import Console
+    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    right = [all(not isinstance(row.get(name), str) for row in rows) for name in columns]  # numbers
+    if sys.stdout.isatty():
+        _print_on_a_terminal(columns, cells, right)
+        return
+    lines = [[" ".join(cell.splitlines()) for cell in line] for line in [list(columns), *cells]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = [
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(line, widths, right, strict=True)
+        ]
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _print_on_a_terminal(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    from rich.console import Console  # slow to load and to draw; nobody waits for it in a pipe
     from rich.table import Table
 
-    console = Console(markup=False, emoji=False)  # a failure's reason may hold brackets
-    if not console.is_terminal:
-        console.width = 400
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in columns:
-        numeric = all(not isinstance(row.get(name), str) for row in rows)
+    for name, numeric in zip(columns, right, strict=True):
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
+    for line in cells:
+        table.add_row(*line)
+    console = Console(markup=False, emoji=False)  # a failure's reason may hold brackets
     console.print(table, highlight=False)
 
 

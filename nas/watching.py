@@ -62,9 +62,9 @@ class Leader:
         number: of the trial that trained it first.
         trainings: how often it was trained.
         reward: the mean over these.
-        accuracy: of the first training.
+        accuracy: likewise.
         step_time: likewise; None where it was not measured.
-        params: likewise.
+        params: its parameters; None where they were not counted.
         architecture: its text.
     """
 
@@ -278,8 +278,8 @@ class Watched:
             budget=budget,
             planned=planned,
             done=done,
-            states=Counter(trial.state for trial in self._trials.values()),
-            failures=self._failures,
+            states=dict(Counter(trial.state for trial in self._trials.values())),  # `asdict` cannot take a Counter
+            failures=dict(self._failures),
             last_failure=self._last_failure,
             running=[self._running(number, since) for number, since in since_s.items()],
             per_hour=self._per_hour(),
@@ -348,12 +348,14 @@ class Watched:
             trainings = max(again, key=_mean_reward)
         first = min(trainings, key=lambda trial: trial.number)
         assert first.measurement is not None
+        measured = [trial.measurement for trial in trainings if trial.measurement is not None]
+        timed = [one.step_time for one in measured if one.step_time is not None]
         return Leader(
             number=first.number,
             trainings=len(trainings),
             reward=_mean_reward(trainings),
-            accuracy=first.measurement.accuracy,
-            step_time=first.measurement.step_time,
+            accuracy=statistics.fmean(one.accuracy for one in measured),
+            step_time=statistics.fmean(timed) if timed else None,
             params=first.measurement.params,
             architecture=first.architecture,
         )

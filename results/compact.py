@@ -7,6 +7,7 @@ from pathlib import Path
 
 from results.store import SCHEMA_VERSION, VIEW, TrialStore, check_free
 from results.table import write_table
+from results.whole_file import not_written, write_whole
 
 
 def compact(store: TrialStore, folder: Path) -> None:
@@ -22,7 +23,7 @@ def compact(store: TrialStore, folder: Path) -> None:
     Raises:
         FileExistsError: the folder holds something.
         ValueError: as `TrialStore.table`.
-        OSError: the disk would not take it.
+        OSError: the disk would not take it; nothing of it is left then.
     """
     check_free(folder)
     table = store.table()
@@ -30,8 +31,13 @@ def compact(store: TrialStore, folder: Path) -> None:
     table = table.replace_schema_metadata(about)
     events = [event for event in store.events() if "number" not in event]
     run = {"schema_version": SCHEMA_VERSION, "configuration": store.configuration, "events": events}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_table(table, folder / VIEW)
-    partial = folder / "run.json.partial"
-    partial.write_text(json.dumps(run, indent=2) + "\n")
-    partial.replace(folder / "run.json")
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(table, folder / VIEW)
+        write_whole(folder / "run.json", (json.dumps(run, indent=2) + "\n").encode())
+    except OSError as error:
+        (folder / VIEW).unlink(missing_ok=True)
+        if new and folder.is_dir():
+            folder.rmdir()
+        raise not_written(error, folder) from error

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from results.networks import Alike, homes, network_of, own_trainings
 from results.pareto import Floats, directions, non_dominated, points_of
 
 WIDTH_OF_95 = 2 * 1.959964
@@ -36,28 +37,34 @@ class Noise(NamedTuple):
 
 
 def noise_of(
-    frame: pd.DataFrame, objectives: Sequence[str], minival: int | Mapping[str, int | None] | None = None
+    frame: pd.DataFrame,
+    objectives: Sequence[str],
+    minival: int | Mapping[str, int | None] | None = None,
+    *,
+    alike: Alike | None = None,
 ) -> Noise:
     """How noisy the objectives of each trial are, by what was measured.
 
     A column that has an interval (`step_time_low`, `step_time_high`) has its deviation from there. That of the others
-    is the spread of the trainings of one network, pooled over the networks of a run that were trained more than once;
-    of an accuracy it is at least the binomial sampling error on the minival, which more trainings do not lessen.
+    is the spread of the trainings of one network, pooled over the networks that were trained more than once, in one run
+    or in several that measured alike; of an accuracy it is at least the binomial sampling error on the minival, which
+    more trainings do not lessen.
 
     Args:
         frame: a trial table, with the replicates.
         objectives: as `results.pareto.front_of`.
         minival: pictures that accuracies are shares of; for several runs by the run's name; None where that is not
             known.
+        alike: as `results.networks.network_means`.
 
     Raises:
         ValueError: an objective is no column of numbers.
     """
     names, _ = directions(objectives)
     values = pd.DataFrame(points_of(frame, names), index=frame.index, columns=names)
-    values = values.where(frame["state"] == "complete")
+    values = values.where(own_trainings(frame, alike))
     runs = frame["run"] if "run" in frame else pd.Series("", index=frame.index)
-    network = frame.groupby([runs, "architecture"]).ngroup()
+    kinds, network = homes(frame, alike), network_of(frame, alike)
     groups = values.groupby(network)
     mean, trainings = groups.transform("mean"), groups.transform("count").clip(lower=1)
     deviation, said = {}, []
@@ -67,7 +74,7 @@ def noise_of(
             one, source = _of_intervals(width, values[name]), "by its 95 % interval"
             one = ((one**2).groupby(network).transform("mean") ** 0.5).fillna(0.0)  # where there is none at all
         else:
-            one, again = _pooled(values[name] - mean[name], trainings[name], runs)
+            one, again = _pooled(values[name] - mean[name], trainings[name], kinds)
             source = f"by {again:,} trainings of networks trained before" if again else ""
         deviation[name] = one / trainings[name] ** 0.5
         pictures = _pictures(runs, minival)
@@ -87,15 +94,15 @@ def _of_intervals(width: pd.Series[float], values: pd.Series[float]) -> pd.Serie
 
 
 def _pooled(
-    residuals: pd.Series[float], trainings: pd.Series[int], runs: pd.Series[str]
+    residuals: pd.Series[float], trainings: pd.Series[int], kinds: pd.Series[str]
 ) -> tuple[pd.Series[float], int]:
-    """The standard deviation of one training, pooled over each run's networks, and by how many trainings.
+    """The standard deviation of one training, pooled over the networks of each kind of runs, and by how many trainings.
 
     Where none was trained again it is 0.
     """
     freedom = (1 - 1 / trainings).where(residuals.notna(), 0.0)  # a network of n trainings counts n - 1 times
-    squares, by_run = (column.groupby(runs).transform("sum") for column in (residuals**2, freedom))
-    variance = (squares / by_run.where(by_run > 0.5)).fillna(0.0)
+    squares, by_kind = (column.groupby(kinds).transform("sum") for column in (residuals**2, freedom))
+    variance = (squares / by_kind.where(by_kind > 0.5)).fillna(0.0)
     return variance**0.5, round(float(freedom.sum()))
 
 

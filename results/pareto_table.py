@@ -1,4 +1,4 @@
-"""Trials with what their front says of them: rank, crowding, knee, and how sure it is."""
+"""Networks with what their front says of them: rank, crowding, knee, and how sure it is."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results.noise import Noise, membership
-from results.pareto import Floats, crowding_distance, directions, first_trainings, knee, points_of, ranks
+from results.pareto import Floats, crowding_distance, directions, knee, points_of, ranks
 
 Limits = Mapping[str, tuple[float | None, float | None]]
 """For some columns, the least and the most that they may be."""
 
 
 def within(frame: pd.DataFrame, limits: Limits) -> pd.DataFrame:
-    """The trials of which each limited column was measured, and is within its limits.
+    """The rows of which each limited column was measured, and is within its limits.
 
     The best of them in one objective is the ε-constraint method's pick (Haimes, Lasdon and Wismer 1971).
 
@@ -27,7 +27,7 @@ def within(frame: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     inside = pd.Series(True, index=frame.index)
     for name, (least, most) in limits.items():
         if name not in frame:
-            raise ValueError(f"a limit must be of a column of the trial table; it has no {name}")
+            raise ValueError(f"a limit must be of a column of the table; it has no {name}")
         values = frame[name].astype(float)
         inside &= values.between(-np.inf if least is None else least, np.inf if most is None else most)
     return frame.loc[inside]
@@ -50,38 +50,37 @@ def chance_within(noise: Noise, trial: Hashable, limits: Limits) -> float:
 
 
 def front_table(
-    frame: pd.DataFrame,
+    networks: pd.DataFrame,
     objectives: Sequence[str],
     *,
     most: int | None = None,
     noise: Noise | None = None,
     rng: np.random.Generator | None = None,
 ) -> pd.DataFrame:
-    """The complete trials in which all objectives were measured, with their places among each other.
-
-    A network is there once, with its first training; of a training that several runs share by `--reuse`, so is the
-    one where it was made, or else the first.
+    """The networks of which all objectives were measured, with their places among each other.
 
     Args:
-        frame: a trial table, of one run or several, or a part of one (`within`).
+        networks: a row each (`results.networks.network_means`), or a part of them (`within`).
         objectives: as `results.pareto.front_of`.
         most: the last rank to tell, and whose trials are given; by default all.
-        noise: of at least these trials, by `results.noise.noise_of`.
+        noise: of the trials that the networks come from, by `results.noise.noise_of`.
         rng: for the draws of the noise; needed with it.
 
     Returns:
-        the trials in the order of their ranks, of one rank the best by the first objective first, with their index and
-        more columns: `rank`; `crowding` (distance among those of its rank, infinite for the extremes); `knee` (True for
-        one of the first front, where that has three points or more); and with the noise `membership`, the probability
-        that nothing dominates the network, by all of its trainings.
+        the networks in the order of their ranks, of one rank the best by the first objective first, with their index
+        and more columns: `rank`; `crowding` (distance among those of its rank, infinite for the extremes); `knee` (True
+        for one of the first front, where that has three points or more); and with the noise `membership`, the
+        probability that nothing dominates the network.
 
     Raises:
-        ValueError: an objective is no column of numbers, or was measured in no trial.
+        ValueError: an objective is no column of numbers, or this is a table of trials.
     """
+    if "trainings" not in networks:
+        raise ValueError("a front is of networks: give what results.networks.network_means makes of a trial table")
     names, maximise = directions(objectives)
-    found = _each_once(first_trainings(frame, names), names)
-    found = found.loc[found[names].notna().all(axis=1)]
-    points = points_of(found, names)
+    points = points_of(networks, names)
+    known = np.flatnonzero(~np.isnan(points).any(axis=1))
+    found, points = networks.iloc[known], points[known]
     rank = ranks(points, maximise, most=most)
     found = found.assign(rank=rank, crowding=_crowding(points, rank), knee=False)
     front = np.flatnonzero(rank == 1)
@@ -90,19 +89,10 @@ def front_table(
     if noise is not None:
         if rng is None:
             raise ValueError("the noise is drawn from: give a generator as rng with it")
-        means, deviations = (part.loc[found.index, names].to_numpy() for part in (noise.mean, noise.deviation))
-        found["membership"] = membership(means, deviations, maximise, rng=rng)
+        deviations = noise.deviation.loc[found.index, names].to_numpy()
+        found["membership"] = membership(points, deviations, maximise, rng=rng)
     found = found[found["rank"] > 0]
     return found.sort_values(["rank", names[0]], ascending=[True, not maximise[0]], kind="stable")
-
-
-def _each_once(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Without trials that are a training of another of these, taken over by `--reuse`."""
-    if "reused_from" not in trials:
-        return trials
-    reused = trials["reused_from"].notna()
-    again = trials.iloc[np.argsort(reused, kind="stable")].duplicated(["architecture", "seed", *names])
-    return trials.loc[~(reused & again)]
 
 
 def _crowding(points: Floats, rank: NDArray[np.int64]) -> Floats:

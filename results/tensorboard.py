@@ -5,11 +5,15 @@ tensorboardX writes them, which Ray Tune brings; to look at them takes TensorBoa
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from results.whole_file import not_written
 
 SCALARS = {
     "accuracy/minival": "accuracy",
@@ -77,9 +81,9 @@ def write_hparams(frame: pd.DataFrame, choices: Sequence[str], folder: Path) -> 
 
     Raises:
         FileExistsError: the folder holds something.
+        OSError: the disk would not take it; a new folder is not left.
     """
-    from tensorboardX import SummaryWriter
-    from tensorboardX.summary import hparams
+    from tensorboardX.summary import hparams, scalar
 
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} must be new or empty, lest trials of two runs be mixed; name another")
@@ -88,22 +92,34 @@ def write_hparams(frame: pd.DataFrame, choices: Sequence[str], folder: Path) -> 
     known = {name: frame[name].dropna() for name in (*choices, "arm") if name in frame}
     every = {name: _plain(values.iloc[0]) for name, values in known.items() if len(values)}
     experiment, _, _ = hparams(every, dict.fromkeys([_ACCURACY, *metrics]))
-    with SummaryWriter(str(folder)) as writer:  # which choices and metrics there are, once for all
-        writer.file_writer.add_summary(experiment)
-    for row in rows:
-        chosen = {name: _plain(row[name]) for name in every if not pd.isna(row[name])}
-        _, begun, ended = hparams(chosen, {})
-        with SummaryWriter(str(folder / f"trial-{row['number']:05d}")) as writer:
-            writer.file_writer.add_summary(begun)
+    new = not folder.exists()
+    try:
+        _write_events(folder, [(experiment, 0)])  # which choices and metrics there are, once for all
+        for row in rows:
+            chosen = {name: _plain(row[name]) for name in every if not pd.isna(row[name])}
+            _, begun, ended = hparams(chosen, {})
             curve = row["curve"]
             epochs = range(1, len(curve) + 1) if row["curve_epochs"] is None else row["curve_epochs"]  # of an old run
-            for epoch, accuracy in zip(epochs, curve, strict=True):
-                writer.add_scalar(_ACCURACY, accuracy, round(epoch))
-            for name in metrics:
-                if not pd.isna(row[name]):
-                    writer.add_scalar(name, float(row[name]), 0)
-            writer.file_writer.add_summary(ended)
+            points = [(scalar(_ACCURACY, a), round(epoch)) for epoch, a in zip(epochs, curve, strict=True)]
+            values = [(scalar(name, float(row[name])), 0) for name in metrics if not pd.isna(row[name])]
+            _write_events(folder / f"trial-{row['number']:05d}", [(begun, 0), *points, *values, (ended, 0)])
+    except OSError as error:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise not_written(error, folder) from error
     return len(rows)
+
+
+def _write_events(folder: Path, summaries: Sequence[tuple[Any, int]]) -> None:
+    """An event file of summaries, each with its step; not by `SummaryWriter`, from whose thread no error comes back."""
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event
+
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = EventsWriter(str(folder / "events"))
+    for summary, step in summaries:
+        writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+    writer.close()
 
 
 def _plain(value: Any) -> bool | float | str:

@@ -139,6 +139,7 @@ def test_looking_at_a_run_loads_neither_torch_nor_ray(tmp_path: Path, command: s
     assert "pandas" in loaded
     assert loaded.isdisjoint({"torch", "ray", "optuna", "mlxtend"})
     assert command == "plot" or loaded.isdisjoint({"matplotlib", "PIL"})
+    assert command not in ("pareto", "trials") or loaded.isdisjoint({"scipy", "rich"}), "their start would be slower"
 
 
 def test_describing_a_network_loads_neither_torch_nor_ray() -> None:

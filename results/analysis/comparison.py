@@ -82,7 +82,9 @@ def compare(
     found = doubts(frames, configurations)
     return Comparison(
         budget,
-        pd.DataFrame([_row(name, rows, len(told[name]), measured[name]) for name, rows in cut.items()]),
+        pd.DataFrame([_row(name, rows, len(told[name]), measured[name]) for name, rows in cut.items()]).astype(
+            {"number": "Int64"}  # a whole number, also where a run has none
+        ),
         _differences(measured, found, rng),
         differing(configurations),
         reference,

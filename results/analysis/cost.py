@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from results.analysis.candidates import of_each_run
 from results.analysis.saving import saving
 
 _STATES = ("complete", "stopped", "failed", "infeasible", "running")
 _HOUR_S = 3600.0
+Floats = NDArray[np.float64]
 
 
 def cost(frame: pd.DataFrame, *, workers_per_device: float = 1.0) -> pd.DataFrame:
-    """The hours that training and evaluating took, by device and by what became of the candidates.
+    """The hours that devices were held, by device and by what became of the candidates.
 
-    Hours are of workers (`train_time_s` of each training, which timing the steps is not in), over as many as share a
-    device. Of a training that failed, the time up to its last measurement is known; one that has no measurement counts
-    in `untimed`, as do records looked up in a table. Repeats and what was reused from earlier runs took no time.
+    A candidate holds its worker from when it was asked for until its outcome was told: the network is built, trained,
+    evaluated and timed, and waits for pictures and for its turn to be timed. Of one that still runs, or that was begun
+    again after an interruption, whose length the table does not have, only the time of training and evaluating is
+    known, up to the last measurement. Hours are of workers, over as many as share a device. Repeats and what was reused
+    from earlier runs took no time.
 
     Args:
         frame: a trial table; of several runs (a column `run`) each is told apart.
@@ -27,8 +31,9 @@ def cost(frame: pd.DataFrame, *, workers_per_device: float = 1.0) -> pd.DataFram
     Returns:
         a row a device of a host, the most used first: device, host, candidates (networks trained first), trainings
         (with replicates), hours, then of these `complete_hours`, `stopped_hours`, `failed_hours`, `infeasible_hours`,
-        `running_hours` (first trainings) and `confirm_hours` (replicates), and untimed (trainings whose time is not
-        known).
+        `running_hours` (first trainings) and `confirm_hours` (replicates), `train_hours` (the part of all hours that
+        went into training and evaluating, as far as measured), and untimed (trainings whose time is not known). What
+        failed before its device was told is of the only device and host that the run had, or else of `unknown` ones.
 
     Raises:
         ValueError: workers_per_device is not positive.
@@ -43,27 +48,41 @@ def _cost(frame: pd.DataFrame, workers_per_device: float) -> pd.DataFrame:
     asked_only = (rows["state"] == "infeasible") & rows["train_time_s"].isna()  # over a limit known before training
     rows = rows[~asked_only]
     first = rows["replicate"].to_numpy(np.int64) == 0
-    hours = rows["train_time_s"].to_numpy(np.float64, na_value=np.nan) / _HOUR_S / workers_per_device
-    spent, state = np.nan_to_num(hours), rows["state"].to_numpy()
+    trained, held = (part / _HOUR_S / workers_per_device for part in _seconds(rows))
+    spent, state = np.nan_to_num(held), rows["state"].to_numpy()
+    where = rows[["device", "host"]].astype("str")
+    known = where.dropna().drop_duplicates()
+    where = where.fillna(known.iloc[0] if len(known) == 1 else "unknown")
     table = pd.DataFrame(
         {
-            **{name: rows[name].astype("str").fillna("unknown").to_numpy() for name in ("device", "host")},
+            **{name: where[name].to_numpy() for name in ("device", "host")},
             "candidates": first.astype(int),
             "trainings": np.ones(len(rows), int),
             "hours": spent,
             **{f"{name}_hours": np.where(first & (state == name), spent, 0.0) for name in _STATES},
             "confirm_hours": np.where(first, 0.0, spent),
-            "untimed": np.isnan(hours).astype(int),
+            "train_hours": np.nan_to_num(trained),
+            "untimed": np.isnan(held).astype(int),
         }
     )
     summed = table.groupby(["device", "host"], as_index=False, sort=True).sum()
     return summed.sort_values(["hours", "trainings"], ascending=False, kind="stable", ignore_index=True)
 
 
+def _seconds(rows: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Of each trial the seconds of training and evaluating, and those for which it held its worker; NaN: not known."""
+    trained, asked, told = (
+        rows[name].to_numpy(np.float64, na_value=np.nan) for name in ("train_time_s", "asked_at", "told_at")
+    )
+    between = np.where(rows["attempt"].to_numpy(np.float64, na_value=1.0) > 1, np.nan, told - asked)
+    return trained, np.fmax(trained, between)  # fmax: the one that is known
+
+
 def spared(frame: pd.DataFrame, epochs: int | None = None, *, workers_per_device: float = 1.0) -> pd.DataFrame:
     """What repeats, reuse and early stopping saved.
 
-    A repeat is spared what its original took, a reused training what it took where it was made. One that was stopped
+    A repeat is spared the training and evaluating of its original, a reused training that where it was made; what else
+    they would have held a device for is not counted. One that was stopped
     is spared the epochs it had left, each as long as those it had (`saving`).
 
     Args:

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from results.plots.style import write_whole
+from results.plots.style import save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def plot_curves(frame: pd.DataFrame, path: Path, *, title: str) -> None:
     axes[-1].ticklabel_format(axis="y", scilimits=(-3, 4))
     figure.align_ylabels(axes)
     figure.suptitle(title, x=0.01, ha="left", fontsize="large", fontweight="bold", parse_math=False)
-    write_whole(figure, path)
+    save_figure(figure, path)
 
 
 def _stages(frame: pd.DataFrame) -> list[_Stage]:

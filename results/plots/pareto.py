@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from results.noise import WIDTH_OF_95, Noise
-from results.pareto import directions, first_trainings, non_dominated
+from results.pareto import directions, non_dominated, points_of
 from results.plots.quantities import Floats, limits, numbers, quantity, set_log
 from results.plots.style import (
     COLOURS,
@@ -70,7 +70,7 @@ class _Run(NamedTuple):
 
 
 def pareto_figure(
-    frame: pd.DataFrame,
+    networks: pd.DataFrame,
     front: pd.DataFrame,
     objectives: Sequence[str],
     *,
@@ -84,21 +84,22 @@ def pareto_figure(
     noise, and otherwise hollow. The few worst networks may be outside of a panel, which then says how many.
 
     Args:
-        frame: a trial table; of several runs (a column `run`) each has its colour and its line.
-        front: the trials to mark, as `results.pareto_table.front_table` gives them, of all runs together or of each.
+        networks: a row each (`results.networks.network_means`); of several runs (a column `run`) each has its colour
+            and its line.
+        front: the networks to mark, as `results.pareto_table.front_table` gives them, of all runs together or of each.
         objectives: as `results.pareto.front_of`, at least two.
         noise: by `results.noise.noise_of`, of the trials of the front at least; a cross then shows how far one of them
             may be from the truth (95 %, the median).
         width: of the figure in print.
 
     Raises:
-        ValueError: there are fewer than two objectives, or no completed trial in which all were measured.
+        ValueError: there are fewer than two objectives, or no network of which all were measured.
     """
     names, maximise = directions(objectives)
     if len(names) < 2:
         raise ValueError(f"a front is drawn of two objectives or more; got {', '.join(names)}")
-    networks = first_trainings(frame, names)
-    networks = networks.dropna(subset=names)
+    points_of(networks, names)
+    networks = networks.dropna(subset=list(names))
     if networks.empty:
         raise ValueError(f"no trial is complete yet with {', '.join(names)} measured: there is no front to draw")
     with printed():

@@ -6,7 +6,7 @@ tell them apart too, so that nothing is told by colour alone.
 
 from __future__ import annotations
 
-import os
+import io
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +21,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
+
+from results.whole_file import write_whole
 
 Width = Literal["column", "double"]
 WIDTHS: dict[Width, float] = {"column": 3.25, "double": 6.75}
@@ -143,10 +145,10 @@ def write_figure(figure: Figure, path: Path) -> None:
     """
     form = checked_format(path)
     with printed():
-        write_whole(figure, path, format=form, dpi=_DPI, metadata=_UNDATED[form])
+        save_figure(figure, path, format=form, dpi=_DPI, metadata=_UNDATED[form])
 
 
-def write_whole(
+def save_figure(
     figure: Figure, path: Path, *, format: str | None = None, dpi: float | None = None, metadata: Any = None
 ) -> None:
     """Write a figure as `Figure.savefig` does, but whole or not at all.
@@ -154,12 +156,10 @@ def write_whole(
     Raises:
         OSError: the disk would not take it; a file that was there is as it was.
     """
-    partial = path.with_name(f".partial{os.getpid()}-{path.name}")
-    try:
-        figure.savefig(partial, format=format, dpi=dpi or figure.dpi, metadata=metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    file = io.BytesIO()
+    form = format or path.suffix.removeprefix(".") or "png"  # matplotlib's own rule
+    figure.savefig(file, format=form, dpi=dpi or figure.dpi, metadata=metadata)
+    write_whole(path, file.getvalue())
 
 
 def checked_format(path: Path) -> str:

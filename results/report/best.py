@@ -34,8 +34,8 @@ def best_section(material: Material) -> Section:
 def _of_group(material: Material, ranked: pd.DataFrame) -> list[Markup]:
     runs = {run.name: run for run in material.runs}
     lead = (
-        f"The {len(ranked.head(_ROWS))} highest rewards of {len(ranked):,}, each of a network's first training, which "
-        "flatters the one that came out best. A click on a heading sorts."
+        f"The {len(ranked.head(_ROWS))} highest rewards of {len(ranked):,}; of a network that was trained several "
+        "times the mean. A single training flatters the one that came out best. A click on a heading sorts."
         if len(ranked) > 1
         else "The one network that has a reward."
     )

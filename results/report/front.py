@@ -10,11 +10,12 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from results.networks import network_means
 from results.noise import noise_of
 from results.pareto import MAXIMISED, non_dominated
 from results.pareto_table import front_table
 from results.report.blocks import Cell, Section, block, heading, prose
-from results.report.material import Group, Material, is_network, numbers
+from results.report.material import Group, Material, numbers
 from results.report.plot import Axis, Plot, axis
 from results.report.wording import NAMES, SHORT, count, decimal, listed, percent, plural, sort_key, value_of
 
@@ -47,11 +48,11 @@ def front_of_group(
         ), []
     minival = {run.name: run.identity.get("task", {}).get("pictures", {}).get("minival") for run in group.runs}
     noise = noise_of(group.trials, objectives, minival)
-    table = front_table(group.trials, objectives, most=1, noise=noise, rng=rng)
-    kept = group.trials.index[is_network(group.trials)]
+    means = network_means(group.trials)  # the same, by the trials' index, as the noise is
+    table = front_table(means, objectives, most=1, noise=noise, rng=rng)
     known = table["membership"] if noise.said else np.nan
     return pd.DataFrame(
-        {"position": where[kept.get_indexer(table.index)], "membership": known, "knee": table["knee"].to_numpy()}
+        {"position": where[means.index.get_indexer(table.index)], "membership": known, "knee": table["knee"].to_numpy()}
     ), noise.said
 
 

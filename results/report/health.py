@@ -141,21 +141,23 @@ def _drift_chart(timings: pd.DataFrame) -> Markup:
     return plot.svg(layers, "Time of the anchor's training step over the run")
 
 
-def _workers_per_device(run: Run) -> float:
+def workers_per_device(run: Run) -> float:
+    """How many candidates share a device of a run at a time."""
     share = run.settings.get("gpus_per_trial")
     return 1 / float(share) if share and float(share) < 1 else 1.0
 
 
 def _cost(material: Material) -> list[Markup]:
-    counted = ("networks", "trainings", "device-hours", "complete", "stopped", "failed", "confirming")
+    counted = ("networks", "trainings", "device-hours", "training", "complete", "stopped", "failed", "confirming")
     headers = [("device", ""), ("host", ""), *((name, "number") for name in counted)]
     if material.several:
         headers.insert(0, ("run", ""))
     rows, untimed = [], 0
     for run in material.runs:
-        for row in cost(run.trials, workers_per_device=_workers_per_device(run)).to_dict("records"):
+        for row in cost(run.trials, workers_per_device=workers_per_device(run)).to_dict("records"):
             spent = [
                 row["hours"],
+                row["train_hours"],
                 row["complete_hours"],
                 row["stopped_hours"],
                 row["failed_hours"],
@@ -174,7 +176,10 @@ def _cost(material: Material) -> list[Markup]:
     if not rows:
         return [title, prose("Nothing has been trained yet.")]
     note = f" Of {plural(untimed, 'training')} the time is not known." if untimed else ""
-    text = f"Hours that training and evaluating took, of each device; timing the steps is not in them.{note}"
+    text = (
+        "Hours that candidates held each device, from being asked for to their outcome; of these, training "
+        f"and evaluating took what \u201ctraining\u201d says, the rest went into building, timing and waiting.{note}"
+    )
     return [title, prose(text), block("table", headers, rows)]
 
 
@@ -185,7 +190,7 @@ def _saved(material: Material) -> list[Markup]:
 
 def _saved_by(run: Run, of: str) -> list[str]:
     epochs = run.columns.get("epochs")
-    table = spared(run.trials, epochs, workers_per_device=_workers_per_device(run)).set_index("what")
+    table = spared(run.trials, epochs, workers_per_device=workers_per_device(run)).set_index("what")
     found = []
     early = saving(run.trials[run.trials["reused_from"].isna()], epochs)
     if early.stopped:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results.analysis.comparability import Doubt, doubts
+from results.networks import network_means
 from results.report.wording import listed
 from search_spaces import SearchSpace
 
@@ -128,7 +129,7 @@ class Material:
         runs: in the user's order.
         groups: the same, those together that were measured alike.
         trials: all rows, with the column `run`.
-        networks: of these the complete ones that are no replicate, numbered from 0.
+        networks: of each group those that were trained to the end, as `networks_of`, numbered from 0.
         objectives: columns of the table; the first stands on the upright axes.
         front: of each group what nothing dominates, a row a network: its position in `networks`, the probability of
             its membership given the noise, and whether it is the knee.
@@ -161,13 +162,15 @@ class Material:
 
 
 def networks_of(trials: pd.DataFrame) -> pd.DataFrame:
-    """The complete trials that are no replicate of another, numbered from 0."""
-    return trials[is_network(trials)].reset_index(drop=True)
+    """The networks that some runs, measured alike, trained to the end: a row each, by the means over its trainings.
 
+    Args:
+        trials: of one run, or of a group.
 
-def is_network(trials: pd.DataFrame) -> pd.Series:
-    """Which trials are complete and no replicate of another."""
-    return (trials["state"] == "complete") & (trials["replicate"] == 0)
+    Returns:
+        as `results.networks.network_means`, numbered from 0.
+    """
+    return network_means(trials).reset_index(drop=True)
 
 
 def objectives_of(runs: Sequence[Run], networks: pd.DataFrame) -> tuple[str, ...]:

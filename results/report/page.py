@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -29,6 +28,7 @@ from results.report.summary import summary_of
 from results.report.wording import SHORT, listed, moment, value_of
 from results.several import names_of, read_runs
 from results.store import TrialStore
+from results.whole_file import write_whole
 
 _TOLD = ("reward", "accuracy", "step_time", "latency", "params", "macs", "peak_memory")
 """Columns that a network's tip shows, where any shown network has them."""
@@ -58,12 +58,7 @@ def write_report(folders: Sequence[Path], path: Path, *, version: str, rng: np.r
     """
     material = material_of(folders, rng)
     text = page_of(material, version=version)
-    partial = path.with_name(f".partial{os.getpid()}-{path.name}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, text.encode())
     return material
 
 
@@ -81,8 +76,10 @@ def material_of(folders: Sequence[Path], rng: np.random.Generator) -> Material:
         )
         for name, folder, configuration in zip(names, folders, configurations, strict=True)
     )
-    networks = networks_of(trials)
-    objectives, groups = objectives_of(runs, networks), groups_of(runs)
+    groups = groups_of(runs)
+    parts = [networks_of(group.trials) for group in groups]
+    networks = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    objectives = objectives_of(runs, networks)
     fronts = [front_of_group(group, networks, objectives, rng) for group in groups]
     front = pd.concat([found for found, _ in fronts], ignore_index=True)
     noise = tuple(said for _, said in fronts)

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from results.analysis import against_chance, best_network, confirmed
+from results.analysis import against_chance, best_network, confirmed, cost
 from results.analysis.candidates import candidates
 from results.report.blocks import block
+from results.report.health import workers_per_device
 from results.report.material import Group, Material, Run, doubts_between, networks_of, numbers
 from results.report.wording import (
     MISSING,
@@ -216,17 +217,16 @@ def _chance(run: Run) -> list[str]:
 def _figures(material: Material) -> tuple[tuple[str, str], ...]:
     trials, networks = material.trials, material.networks
     rewards = numbers(networks, "reward")
-    seconds = np.nansum(numbers(trials[trials["state"] != "repeat"], "train_time_s")) if len(trials) else 0.0
-    told = numbers(trials, "told_at")
+    hours = sum(float(cost(r.trials, workers_per_device=workers_per_device(r))["hours"].sum()) for r in material.runs)
+    asked, told = numbers(trials, "asked_at"), numbers(trials, "told_at")
     found = [(count(len(networks)), "networks trained to the end")]
     if np.isfinite(rewards).any() and len(material.groups) == 1:  # of several they do not compare
         found += [(decimal(np.nanmax(rewards)), "highest reward"), (decimal(_most(networks)), "highest accuracy")]
         found.append((count(len(material.front)), "on the front"))
-    if seconds > 0:
-        found.append((device_hours(seconds / 3600), "device-hours of training"))
-    if np.isfinite(told).any() and not material.several:
-        begun = np.nanmin(numbers(trials, "asked_at"))
-        found.append((duration(float(np.nanmax(told) - begun)), "of wall-clock time"))
+    if hours > 0:
+        found.append((device_hours(hours), "device-hours"))
+    if np.isfinite(asked).any() and np.isfinite(told).any() and not material.several:
+        found.append((duration(float(np.nanmax(told) - np.nanmin(asked))), "of wall-clock time"))
     return tuple(found)
 
 

@@ -39,7 +39,10 @@ class Made:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
-    def run(self, folder: str, found: Sequence[tuple[float, float | None] | None], **task: Any) -> str:
+    def run(
+        self, folder: str, found: Sequence[tuple[float, float | None] | None], *, first: int = 0, **task: Any
+    ) -> str:
+        """Of the space's networks from the first one on."""
         space = self.problem.space
         identity = {
             "space": space.to_json(),
@@ -53,9 +56,9 @@ class Made:
         }
         store = TrialStore.create(Path(folder), {"space": space.to_json(), "identity": identity})
         for number, point in enumerate(found):
-            genotype = space.genotype_at(number)
+            genotype = space.genotype_at(first + number)
             architecture = space.decode(genotype)
-            trial = Trial(number=number, genotype=genotype, architecture=str(architecture), seed=number)
+            trial = Trial(number=number, genotype=genotype, architecture=str(architecture), seed=first + number)
             store.asked(trial)
             if point is None:
                 store.told(replace(trial, state="failed", failure="diverged", reason="nan"))
@@ -103,7 +106,7 @@ def test_a_front_is_told_with_its_places_and_how_sure_it_is(made: Made) -> None:
 
 def test_below_stands_what_the_front_is_worth(made: Made, problem: Problem) -> None:
     said = nas("pareto", made.run("run", POINTS)).out
-    assert "3 of 5 trials are beaten by none in accuracy, step_time" in said
+    assert "3 of 5 networks are beaten by none in accuracy, step_time" in said
     volume = 0.9 * (2 - 1.6) + 0.85 * (1.6 - 0.8) + 0.6 * (0.8 - 0.5)
     assert f"hypervolume {volume / 2:.4f} of 1, {volume:.6g} against accuracy 0, step_time 2\n" in said
     assert "knee: trial 1, accuracy 0.85, step_time 0.8, membership 1.00" in said
@@ -112,7 +115,7 @@ def test_below_stands_what_the_front_is_worth(made: Made, problem: Problem) -> N
     assert f"hypervolume 0.1250 of 1, {0.25 * 0.2:.6g} against accuracy 0.6, step_time 1\n" in given
     params = nas("pareto", "run", "--objectives", "accuracy,params,reward").out
     assert f"params {2 * problem.anchor.params:,}" in params
-    assert "reward 0.5 (reward: the worst of the trials)" in params
+    assert "reward 0.5 (reward: the worst of the networks)" in params
     assert "against accuracy 0.9, step_time 2" in nas("pareto", "run", "--objectives", "min:accuracy,step_time").out
     assert "hypervolume" not in nas("pareto", "run", "--objectives", "accuracy").out
     outcome = nas("pareto", "run", "--format", "json")
@@ -139,7 +142,7 @@ def test_limits_pick_the_best_that_one_can_afford(made: Made) -> None:
     run = made.run("run", POINTS)
     assert [row["number"] for row in rows(run, "--max-step-time", 1.2)] == [1, 2]
     said = nas("pareto", run, "--max-step-time", 1.2).out
-    assert "4 of 5 complete trials are within step_time <= 1.2" in said
+    assert "4 of 5 networks are within step_time <= 1.2" in said
     assert "the best accuracy within step_time <= 1.2: trial 1, accuracy 0.85, step_time 0.8, membership" in said
     assert "that it is within step_time <= 1.2, given the noise: 1.00" in said
     edge = nas("pareto", run, "--max-step-time", 0.81).out
@@ -158,17 +161,17 @@ def test_limits_pick_the_best_that_one_can_afford(made: Made) -> None:
         assert found[0]["number"] == allowed.loc[allowed["accuracy"].astype(float).idxmax(), "number"]
         assert {row["number"] for row in found} <= set(allowed["number"])
     assert rows(run, "--max-latency", 1) == []
-    assert "no trial is within latency <= 1: the front is empty" in nas("pareto", run, "--max-latency", 1).out
+    assert "no network is within latency <= 1: the front is empty" in nas("pareto", run, "--max-latency", 1).out
 
 
 def test_several_runs_have_one_front_with_the_origin_of_each(made: Made) -> None:
-    one, other = made.run("a/run", POINTS), made.run("b/run", [(0.95, 1.5), (0.7, 0.7), (0.1, 3.0)])
+    one, other = made.run("a/run", POINTS), made.run("b/run", [(0.95, 1.5), (0.7, 0.7), (0.1, 3.0)], first=10)
     found = rows(one, other)
     assert [(row["run"], row["number"]) for row in found] == [*(("b/run", 0), ("a/run", 1), ("b/run", 1), ("a/run", 2))]
     outcome = nas("pareto", one, other)
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.split()[0] == "run"
-    assert "4 of 8 trials are beaten by none" in outcome.out
+    assert "4 of 8 networks are beaten by none" in outcome.out
     assert re.search("knee: trial 1 of ./run,", outcome.out)
     otherwise = nas("pareto", one, made.run("c", POINTS, recipe={"epochs": 9}))
     assert "warning: c was measured otherwise than a/run, and may not compare. What differs:" in otherwise.err
@@ -176,17 +179,32 @@ def test_several_runs_have_one_front_with_the_origin_of_each(made: Made) -> None
     assert "each run must be named once" in error("pareto", one, one)
 
 
+def test_a_network_of_two_runs_is_one_where_they_measured_alike(made: Made) -> None:
+    one, other = made.run("a", [(0.9, 1.0), (0.5, 0.5)]), made.run("b", [(0.8, 1.1)], width=1)
+    assert [(row["run"], row["also_in"], row["trainings"]) for row in rows(one, other)] == [("a", "", 1)] * 2
+    (first, _) = rows(one, made.run("c", [(0.8, 1.1)]))
+    assert (first["run"], first["also_in"], first["trainings"]) == ("a", "c", 2)
+    assert first["accuracy"] == pytest.approx(0.85)
+    assert first["membership"] == 1.0, "it does not stand in its own way"
+    said = nas("pareto", "a", "c").out
+    assert said.split()[:4] == ["run", "number", "also_in", "trainings"]
+    assert "1 of these were trained more than once: what stands there are the means" in said
+
+
 def test_whatever_state_a_run_is_in_it_is_said(made: Made) -> None:
     for folder, points, said in (
         ("none", [], "no trial is complete yet"),
         ("failed", [None, None], "no trial is complete yet"),
-        ("one", [(0.5, 1.0)], "1 of 1 trials are beaten by none"),
+        ("one", [(0.5, 1.0)], "1 of 1 networks are beaten by none"),
     ):
         outcome = nas("pareto", made.run(folder, points))
         assert (outcome.code, outcome.err) == (0, "")
         assert said in outcome.out
         assert "knee" not in outcome.out.replace("  knee  ", "")
         assert len(rows(folder)) == len([point for point in points if point])
+    made.run("untimed", [(0.5, None), (0.6, None)])
+    assert [row["number"] for row in rows("untimed")] == [1]
+    assert "step_time is no objective here: it was measured in no trial\n" in nas("pareto", "untimed").out
     made.run("gaps", [(0.5, 1.0), (0.6, None)])
     assert [row["number"] for row in rows("gaps")] == [0]
     assert "left out for want of step_time: 1\n" in nas("pareto", "gaps").out

@@ -105,7 +105,7 @@ def test_a_run_without_a_completed_trial_says_so(kind: str, outcomes: tuple[str,
     done = nas("plot", run, "--kind", kind, "-o", out)
     assert done.code == 1
     assert done.err.splitlines()[-1].startswith("error: ")
-    assert any(word in done.err for word in ("there is no ", "no completed trial"))
+    assert any(word in done.err for word in ("there is no ", "no trial is complete"))
     assert not out.exists()
 
 

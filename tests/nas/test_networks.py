@@ -143,6 +143,6 @@ def test_a_run_without_a_completed_trial(run_folder: Path, tmp_path: Path) -> No
     lines = (run_folder / "journal.jsonl").read_text().splitlines(keepends=True)
     (run_folder / "journal.jsonl").write_text(lines[0])
     (run_folder / "trials.parquet").unlink()
-    with pytest.raises(ValueError, match="has no completed trial yet"):
+    with pytest.raises(ValueError, match="no trial is complete yet, so none has a reward"):
         find_network(str(run_folder))
     assert isinstance(TrialStore.open(run_folder).trials[0], Trial)

@@ -16,6 +16,7 @@ import optuna
 import pandas as pd
 import pytest
 from nas_command import error, nas
+from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
@@ -116,16 +117,24 @@ def test_the_best_alone_can_be_written(run: Path) -> None:
 def test_a_file_is_whole_or_as_it_was(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("x.csv").write_text("before")
 
-    def full(*_: object, **__: object) -> None:
-        print("half of it")
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:9])
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("nas.cli_trials.print_frame", full)
-        assert error("trials", run, "-o", "x.csv") == "error: [Errno 28] No space left on device"
+        patch.setattr(Path, "write_bytes", full)
+        said = "error: it was not written (No space left on device): make room, or write elsewhere"
+        assert error("trials", run, "-o", "x.csv") == f"{said}: x.csv"
+        assert error("report", run, "-o", "x.csv") == f"{said}: x.csv"
+        assert error("compact", run, "-o", "copy") == f"{said}: copy"
     assert Path("x.csv").read_text() == "before"
     assert sorted(path.name for path in Path().iterdir()) == ["run", "x.csv"]
-    assert "No such file or directory" in error("trials", run, "-o", "none/x.csv")
+    assert error("trials", run, "-o", "none/x.csv") == (
+        "error: none is no folder: make it, or write elsewhere: none/x.csv"
+    )
+    Path("folder.csv").mkdir()
+    assert error("trials", run, "-o", "folder.csv") == "error: this is a folder: name a file in it: folder.csv"
 
 
 def command(*arguments: object) -> list[str]:
@@ -206,10 +215,26 @@ def test_tensorboard_does_not_mix_runs(run: Path) -> None:
     assert "must be new or empty, lest trials of two runs be mixed" in error("trials", run, "--tensorboard", "board")
 
 
+def test_tensorboard_is_whole_or_not_at_all(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close, written = EventsWriter.close, []
+
+    def full(writer: EventsWriter) -> None:
+        close(writer)
+        written.append(writer)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EventsWriter, "close", full)
+    assert error("trials", run, "--tensorboard", "board") == (
+        "error: it was not written (No space left on device): make room, or write elsewhere: board"
+    )
+    assert not Path("board").exists()
+
+
 def test_tensorboard_of_a_run_that_measured_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     TrialStore.create(tmp_path / "run", {"space": SPACE.to_json()}).close()
-    assert nas("trials", "run", "--tensorboard", "board").err == "wrote 0 trials: tensorboard --logdir board\n"
+    assert nas("trials", "run", "--tensorboard", "board").err == "wrote 0 trials: none was measured yet\n"
 
 
 # Optuna ---------------------------------------------------------------------------------------------------------

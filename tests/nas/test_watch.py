@@ -196,6 +196,7 @@ def test_leaders_that_are_trained_again_count(tmp_path: Path) -> None:
     status = seen(run.store.folder)
     assert (status.standing, status.planned, status.done) == ("running", 5, 4)
     assert (status.best.number, status.best.trainings, status.best.reward) == (1, 2, pytest.approx(0.6))
+    assert (status.best.accuracy, status.best.step_time) == (pytest.approx(0.6), 1.0), "of the same trainings"
     assert "mean of 2 trainings" in shown(run.store.folder, 200)
     assert "2 of them to confirm leaders" in shown(run.store.folder, 200)
     run.tell(run.ask(1, replicate=2, arm="confirm"), 0.3)
@@ -291,6 +292,10 @@ def test_in_a_pipe_it_is_printed_once(run: Run) -> None:
     assert nas("watch", run.store.folder, "--once").out.count("\n") == outcome.out.count("\n")
     data = json.loads(nas("watch", run.store.folder, "--format", "json").out)
     assert (data["standing"], data["done"], data["best"]["reward"]) == ("running", 1, 0.5)
+    assert (data["states"], data["failures"]) == ({"complete": 1}, {})
+    run.store.told(replace(run.ask(1), state="failed", failure="timeout", reason="slow", told_at=time.time()))
+    data = json.loads(nas("watch", run.store.folder, "--format", "json").out)
+    assert (data["states"], data["failures"]) == ({"complete": 1, "failed": 1}, {"timeout": 1})
     assert "holds no run" in error("watch", run.store.folder.parent)
 
 

@@ -50,12 +50,15 @@ def test_trainings_of_one_network_tell_the_noise_of_all() -> None:
     assert noise_of(frame.iloc[3:4], ["accuracy"]).deviation["accuracy"].tolist() == [0], "nothing is known of it"
 
 
-def test_each_run_has_a_noise_of_its_own() -> None:
+def test_runs_that_measured_otherwise_have_a_noise_of_their_own() -> None:
     frame = table(accuracy=[0.6, 0.8, 0.5, 0.5]).assign(architecture=["a", "a", "a", "b"], run=["x", "x", "y", "z"])
-    found = noise_of(frame, ["accuracy"], {"x": None, "y": 100, "z": 400})
+    apart = {"x": 0, "y": 1, "z": 2}
+    found = noise_of(frame, ["accuracy"], {"x": None, "y": 100, "z": 400}, alike=apart)
     assert found.mean["accuracy"].tolist() == pytest.approx([0.7, 0.7, 0.5, 0.5])
     assert found.deviation["accuracy"].tolist() == pytest.approx([0.1, 0.1, 0.05, 0.025])
     assert "100 to 400 minival pictures" in found.said[0]
+    together = noise_of(frame, ["accuracy"])
+    assert together.mean["accuracy"].tolist() == pytest.approx([1.9 / 3] * 3 + [0.5]), "those that measured alike"
 
 
 def test_a_step_time_is_as_sure_as_its_interval_is_narrow() -> None:

@@ -164,11 +164,30 @@ def test_the_cost_is_by_device_and_by_what_became_of_it() -> None:
     names = ["complete_hours", "stopped_hours", "failed_hours", "infeasible_hours", "running_hours", "confirm_hours"]
     assert gpu[names].tolist() == [2, 0.5, 1, 0, 0, 2]
     assert found.loc["other", "running_hours"] == 1
-    assert found["untimed"].tolist() == [0, 0, 1]
+    assert found["untimed"].tolist() == [0, 0, 0]
+    assert found.loc["unknown", "failed_hours"] == 1 / 3600, "it was known by when it had failed"
+    assert found["train_hours"].tolist() == [5.5, 1, 0]
     np.testing.assert_allclose(found[names].sum(axis=1), found["hours"])
     assert cost(spent(), workers_per_device=4)["hours"].iloc[0] == 5.5 / 4
     with pytest.raises(ValueError, match="workers_per_device must be positive; got 0"):
         cost(spent(), workers_per_device=0)
+
+
+def test_the_cost_is_of_all_that_a_device_was_held_for() -> None:
+    when = {"asked_at": 0.0, "told_at": 7200.0}
+    known = {"train_time_s": 1800.0, "device": "gpu", "host": "here"}
+    (found,) = cost(
+        table(
+            trial(0, reward=0.3, **known, **when),
+            failed(1, **when),
+            trial(2, reward=0.3, attempt=2, **known, **when),
+            failed(3, attempt=3, **when),
+            trial(4, "running", **known, asked_at=0.0),
+        )
+    ).to_dict("records")
+    assert (found["device"], found["host"]) == ("gpu", "here"), "the only one, so that of the failed too"
+    assert (found["complete_hours"], found["failed_hours"], found["running_hours"]) == (2 + 0.5, 2, 0.5)
+    assert (found["hours"], found["train_hours"], found["untimed"]) == (5, 1.5, 1), "a pause is no time of a device"
 
 
 def test_what_was_spared() -> None:

@@ -19,6 +19,7 @@ from matplotlib.text import Text
 from trial_tables import rewarded, table, together, trial
 
 from results.analysis import convergence, distribution, drift, importance
+from results.networks import network_means
 from results.noise import noise_of
 from results.pareto import non_dominated
 from results.pareto_table import front_table
@@ -45,8 +46,9 @@ Draw = Callable[[pd.DataFrame, Width], Figure]
 
 def pareto(frame: pd.DataFrame, width: Width = "column") -> Figure:
     noise = noise_of(frame, OBJECTIVES, 1000)
-    front = front_table(frame, OBJECTIVES, most=1, noise=noise, rng=np.random.default_rng(0))
-    return pareto_figure(frame, front, OBJECTIVES, noise=noise, width=width)
+    networks = network_means(frame, OBJECTIVES)
+    front = front_table(networks, OBJECTIVES, most=1, noise=noise, rng=np.random.default_rng(0))
+    return pareto_figure(networks, front, OBJECTIVES, noise=noise, width=width)
 
 
 DRAWN: dict[str, Draw] = {
@@ -115,8 +117,9 @@ def test_a_figure_is_legible_at_its_width_and_is_the_same_file_each_time(
 
 
 def test_the_front_is_marked_and_its_line_is_what_nothing_beats_in_the_panel(frame: pd.DataFrame) -> None:
-    front = front_table(frame, OBJECTIVES, most=1)
-    figure = pareto_figure(frame, front, OBJECTIVES)
+    networks = network_means(frame)
+    front = front_table(networks, OBJECTIVES, most=1)
+    figure = pareto_figure(networks, front, OBJECTIVES)
     assert [axes.get_xlabel() for axes in figure.axes] == ["training step time (anchor = 1)", "parameters (thousands)"]
     assert figure.axes[0].get_ylabel() == "minival accuracy (%)"
     points = np.column_stack([front["step_time"], 100 * front["accuracy"]]).astype(float)
@@ -128,23 +131,24 @@ def test_the_front_is_marked_and_its_line_is_what_nothing_beats_in_the_panel(fra
 
 
 def test_points_that_the_noise_may_have_put_there_are_hollow(frame: pd.DataFrame) -> None:
-    front = front_table(frame, OBJECTIVES, most=1).assign(membership=0.9)
+    networks = network_means(frame)
+    front = front_table(networks, OBJECTIVES, most=1).assign(membership=0.9)
     front.iloc[0, front.columns.get_loc("membership")] = 0.2
-    figure = pareto_figure(frame, front, OBJECTIVES)
+    figure = pareto_figure(networks, front, OBJECTIVES)
     hollow, filled = (lines(figure, markersize=3.4, markerfacecolor=face) for face in ("white", "#0072B2"))
     assert [len(points) for points in hollow] == [1]
     assert [len(points) for points in filled] == [len(front) - 1]
     assert "on the front, p < 0.5" in [text.get_text() for text in texts(figure)]
-    sure = pareto_figure(frame, front.assign(membership=1.0), OBJECTIVES)
+    sure = pareto_figure(networks, front.assign(membership=1.0), OBJECTIVES)
     assert "on the front, p < 0.5" not in [text.get_text() for text in texts(sure)]
 
 
 def test_a_panel_says_how_many_networks_are_outside_of_it() -> None:
     trials = [trial(n, reward=1.0, accuracy=0.8 + n / 1000, step_time=1.0, params=1000 + n) for n in range(60)]
     trials.append(trial(60, reward=0.1, accuracy=0.1, step_time=1.0, params=5000))
-    frame = table(*trials)
-    front = front_table(frame, ["accuracy", "params"], most=1)
-    figure = pareto_figure(frame, front, ["accuracy", "params"])
+    networks = network_means(table(*trials))
+    front = front_table(networks, ["accuracy", "params"], most=1)
+    figure = pareto_figure(networks, front, ["accuracy", "params"])
     axes = figure.axes[0]
     (cloud,) = lines(figure, markersize=2.2)
     inside = [all(low <= v <= high for v, (low, high) in zip(p, (axes.get_xlim(), axes.get_ylim()), strict=True))
@@ -161,7 +165,8 @@ def test_a_cross_that_does_not_fit_is_told_in_words(pictures: int, crosses: int)
     trials = [trial(n, reward=1.0, accuracy=0.5 + n / 200, step_time=1.0, params=1000 + n) for n in range(9)]
     frame, objectives = table(*trials), ["accuracy", "params"]
     noise = noise_of(frame, objectives, pictures)
-    figure = pareto_figure(frame, front_table(frame, objectives, most=1), objectives, noise=noise)
+    networks = network_means(frame)
+    figure = pareto_figure(networks, front_table(networks, objectives, most=1), objectives, noise=noise)
     assert sum(text.get_text() == "95 %" for text in texts(figure)) == crosses
     said = figure.axes[0].get_title(loc="right")
     assert said.startswith("95 %: \u00b1 18 upwards" if not crosses else "")
@@ -194,8 +199,9 @@ def test_several_runs_differ_in_more_than_colour_and_are_named(tmp_path: Path) -
     assert {text.get_text() for text in texts(figure)} >= {"run$0", "run$1", "run$2"}
     shares = distribution_figure(distribution(runs, by="run"))
     assert [text.get_text() for text in shares.legends[0].get_texts()] == ["run$0", "run$1", "run$2"]
-    front = front_table(runs.assign(params=runs["number"] + 1), ["reward", "params"], most=1)
-    both = pareto_figure(runs.assign(params=runs["number"] + 1), front, ["reward", "params"])
+    networks = network_means(runs.assign(params=runs["number"] + 1), alike={run: run for run in runs["run"]})
+    front = front_table(networks, ["reward", "params"], most=1)
+    both = pareto_figure(networks, front, ["reward", "params"])
     markers = {line.get_marker() for line in both.axes[0].lines if line.get_markersize() == 2.2}
     assert len(markers) == 3
 
@@ -300,12 +306,13 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "figure.svg"
     path.write_text("before")
 
-    def broken(self: Figure, partial: Path, **options: object) -> None:
-        Path(partial).write_text("half")
-        raise OSError("disk full")
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:9])
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", broken)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device.*figure\.svg"):
         write_figure(Figure(), path)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from nas_command import error, nas
 
 from results.report import write_report
 from results.report.material import shown_of
+from results.report.summary import summary_of
 from results.store import TrialStore
 from results.table import TrialTable, write_table
 from results.trial import Measurement, Trial
@@ -99,7 +102,7 @@ def test_several_runs_of_one_and_of_another_space(tmp_path: Path) -> None:
         assert name in page.text
     assert "not all measured alike" in page.text
     assert f"nas compare {runs[0]} {runs[1]} copy" in page.text, "d has no candidate to compare"
-    assert "device-hours of training" in page.text
+    assert "device-hours" in page.text
     assert not re.search(r"\d highest reward\b|\d on the front", page.text), (
         "of numbers that do not compare is no highest"
     )
@@ -111,6 +114,42 @@ def test_runs_measured_otherwise_share_no_front(tmp_path: Path) -> None:
     assert report(runs, tmp_path / "apart.html").count("svg", "points") == 4
     runs = [make_run(tmp_path / "c", trials=20), make_run(tmp_path / "d", trials=20, seed=1)]
     assert report(runs, tmp_path / "together.html").count("svg", "points") == 2
+
+
+def test_a_network_is_shown_by_the_means_of_all_its_trainings(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", trials=9, outcomes=("complete",))
+    store = TrialStore.open(run, writing=True)
+    lucky = store.trials[int(store.frame()["reward"].idxmax())]
+    again = replace(lucky, number=9, replicate=1, seed=99, arm="confirm", state="running", reward=None)
+    store.asked(again)
+    store.measured(9, Measurement(accuracy=0.1, epoch=1, step_time=1.0, step_time_low=0.9, step_time_high=1.1))
+    store.told(replace(again, state="complete", reward=0.1))
+    store.close()
+    material = write_report([run], tmp_path / "report.html", version="0", rng=np.random.default_rng(0))
+    assert len(material.networks) == 9
+    (row,) = material.networks[material.networks["number"] == lucky.number].to_dict("records")
+    assert lucky.reward is not None
+    assert (row["trainings"], row["reward"]) == (2, pytest.approx((lucky.reward + 0.1) / 2))
+    page = Page(tmp_path / "report.html")
+    assert f"{lucky.reward:.4f} highest reward" not in page.text
+    assert f"{material.networks['reward'].max():.4f} highest reward" in page.text
+
+
+def test_a_run_that_does_not_say_when_has_no_duration(tmp_path: Path) -> None:
+    material = write_report(
+        [make_run(tmp_path / "run", trials=9)], tmp_path / "page.html", version="0", rng=np.random.default_rng(0)
+    )
+    trials = material.trials.assign(asked_at=np.nan)
+    figures = summary_of(replace(material, trials=trials, runs=(replace(material.runs[0], trials=trials),))).figures
+    assert "of wall-clock time" in [what for _, what in summary_of(material).figures]
+    assert "of wall-clock time" not in [what for _, what in figures]
+
+
+def test_a_network_of_two_runs_is_there_once(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", trials=9)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    page = report([tmp_path / "run", tmp_path / "copy"], tmp_path / "report.html")
+    assert "with 8 networks trained to the end" in page.text
 
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;\"<!--"
@@ -251,7 +290,7 @@ def test_the_command_writes_a_page_and_refuses_what_is_no_run(tmp_path: Path) ->
     assert "holds no run" in error("report", tmp_path, "-o", path)
     assert "each run must be named once" in error("report", run, run, "-o", path)
     before = path.read_text()
-    assert "No such file" in error("report", run, "-o", tmp_path / "no folder" / "page.html")
+    assert "no folder: make it, or write elsewhere" in error("report", run, "-o", tmp_path / "none" / "page.html")
     assert path.read_text() == before
     assert list(tmp_path.glob(".partial*")) == []
 
