@@ -822,7 +822,7 @@ def test_pareto_prints_what_nothing_dominates(finished: Path) -> None:
     outcome = run("pareto", finished, "--format", "json")
     assert outcome.code == 0
     assert outcome.err.startswith(
-        f"{len(front)} of {len(frame)} trials are beaten by none in accuracy, step_time, params"
+        f"{len(front)} of {len(frame)} networks are beaten by none in accuracy, step_time, params"
     )
     rows = [json.loads(line) for line in outcome.out.splitlines()]
     assert {row["architecture"] for row in rows} == front
@@ -967,7 +967,7 @@ def test_describe_as_table_and_csv() -> None:
     assert table.code == 0
     head, *rows = table.out.partition("\n\n")[0].splitlines()
     assert head.split() == [
-        "part", "op", "kernel", "stride", "expand_ratio", "se_ratio", "group_width", "layers", "channels",
+        "part", "op", "kernel", "stride", "expand_ratio", "se_ratio", "layers", "channels",
         "params", "macs", "activations", "output_size",
     ]  # fmt: skip
     assert [row.split()[0] for row in rows] == [
