@@ -82,7 +82,7 @@ def test_the_papers_numbers_stand_beside() -> None:
 def test_its_smallest_size_through_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = in_process(monkeypatch)
     source = ("--data", pictures(tmp_path / "a.parquet", 120), "--test-data", pictures(tmp_path / "b.parquet", 60))
-    asked = ("study", "adaptive", *source, "--device", "cpu", "--format", "json", "--budget", "0.1")
+    asked = ("study", "adaptive", *source, "--device", "cpu", "--workers", 1, "--format", "json", "--budget", "0.1")
     outcome = nas(*asked, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)

@@ -131,7 +131,19 @@ def test_its_smallest_size_through_the_command_line(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN)
     source = ("--data", pictures(tmp_path / "a.parquet", 120), "--test-data", pictures(tmp_path / "b.parquet", 60))
-    asked = ("study", "progressive", *source, "--model", "own.py:network", "--device", "cpu", "--format", "json")
+    asked = (
+        "study",
+        "progressive",
+        *source,
+        "--model",
+        "own.py:network",
+        "--device",
+        "cpu",
+        "--workers",
+        1,
+        "--format",
+        "json",
+    )
     outcome = nas(*asked, "--budget", "0.1", "--out", "out")
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
