@@ -1010,7 +1010,7 @@ def test_every_command_and_every_option_has_a_help_text() -> None:
     group: Any = typer.main.get_command(app)
     expected = {"search", "plan", "resume", "trials", "pareto", "compact", "watch"}
     expected |= {"describe", "scale", "export", "train", "evaluate", "recipes", "calibrate", "correct", "proxy"}
-    expected |= {"compare", "report", "plot"}
+    expected |= {"compare", "report", "plot", "study"}
     assert set(group.commands) == expected
     lacking = [name for name, command in group.commands.items() if not command.help]
     for command in (group, *group.commands.values()):
