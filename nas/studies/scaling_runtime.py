@@ -118,7 +118,7 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
         panels.append(Panel(f"{group}: step time with", "Pearson's r", marks))
     claims = [
         Claim(
-            f"Step time of scaled {group} follows activations more closely than {metric}",
+            f"Step time of {group}, scaled, follows activations more closely than {metric}",
             one.above("activations", metric),
             "difference",
             f"{PAPER['activations'] - PAPER[metric]:+.2f} (r of .99 and .{100 * PAPER[metric]:.0f})"

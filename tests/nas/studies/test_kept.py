@@ -34,6 +34,17 @@ def test_the_ratios_of_v1_and_v2_are_those_of_the_page() -> None:
         assert f"{row['times']:.2f} ({row['low']:.2f} to {row['high']:.2f})" in page
 
 
+def test_the_correlations_of_scaled_networks_are_those_of_the_page() -> None:
+    folder = DOCS / "data" / "scaling-runtime"
+    told = conduct.told(folder, conduct.go_on(folder, workers=1, say=print))
+    page = (DOCS / "findings.md").read_text()
+    assert len(told.table) == 9
+    for row in told.table:
+        assert " ".join(f"{row[name]:.3f}"[1:] for name in ("r", "low", "high")) in page.replace("(", "").replace(
+            " to", ""
+        )
+
+
 def test_all_of_it_is_small() -> None:
     assert KEPT
     assert sum(path.stat().st_size for path in (DOCS / "data").rglob("*") if path.is_file()) < 5e6

@@ -45,7 +45,7 @@ def test_the_opposite_is_told_where_the_time_follows_macs() -> None:
     told = told_of("macs")
     verdicts = {claim.statement: claim.verdict for claim in told.claims}
     for group in (*NETWORKS, "both"):
-        assert verdicts[f"Step time of scaled {group} follows activations more closely than macs"] == (
+        assert verdicts[f"Step time of {group}, scaled, follows activations more closely than macs"] == (
             "the opposite holds"
         )
     assert "Here the opposite holds: -0." in str(told.claims[0])
