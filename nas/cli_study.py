@@ -81,6 +81,8 @@ def study(
         written = report.write(folder, told)
     _print(folder, told, format)
     say("written: " + ", ".join(map(str, written)))
+    if told.panels and folder / report.FIGURE not in written:
+        say("no figure was drawn, which needs matplotlib: pip install 'training-aware-nas[plot]', and ask again")
 
 
 def _print(folder: Path, told: Told, format: Format) -> None:

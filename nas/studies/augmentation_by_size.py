@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.studies.networks import like
-from nas.studies.recipes import NETWORK, brief, fitted
+from nas.studies.recipes import NETWORK, brief, fitted, seeds_of
 from nas.studies.sizes import training_sizes
 from nas.studies.steps import Train
 from nas.studies.study import Conditions, Place, Results, Size, Study, Told
@@ -39,7 +39,7 @@ def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Train]:
     from trainers.progressive import Progression
 
     largest, found = size["image_size"], []
-    for seed in range(conditions.seed, conditions.seed + size["seeds"]):
+    for seed in seeds_of(conditions, size):
         for side in sides(largest):
             for magnitude in MAGNITUDES:
                 recipe = brief(size)
@@ -56,7 +56,7 @@ def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Train]:
 
 def told(conditions: Conditions, size: Size, results: Results) -> Told:
     """Accuracy by side and magnitude, and what the strongest is worth against the weakest at each side."""
-    seeds = range(conditions.seed, conditions.seed + size["seeds"])
+    seeds = seeds_of(conditions, size)
     here = sides(size["image_size"])
     rows, panels, worth = [], [], {}
     for side, paper_side in zip(here, PAPER_SIDES, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from nas.studies import folder as folders
@@ -10,6 +9,7 @@ from nas.studies.folder import RUNS, TRAININGS
 from results.compact import compact as compact_run
 from results.metrics import gather_metrics
 from results.store import TrialStore, check_free
+from results.whole_file import write_whole
 
 METRICS = "metrics.parquet"
 """The epochs of all trainings."""
@@ -39,6 +39,4 @@ def compact(study: Path, folder: Path) -> None:
         gather_metrics({path.parent.name: path for path in trained}, folder / METRICS)
     for name in (folders.STEPS, folders.FILE):
         if (study / name).is_file():
-            partial = folder / f".{name}.partial"
-            shutil.copyfile(study / name, partial)
-            partial.replace(folder / name)
+            write_whole(folder / name, (study / name).read_bytes())

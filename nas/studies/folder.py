@@ -21,6 +21,7 @@ import nas
 from nas.locks import exclusive
 from nas.studies.study import Conditions, Size
 from results.store import check_free
+from results.whole_file import write_whole
 
 SCHEMA_VERSION = 1
 FILE, STEPS = "study.json", "steps.jsonl"
@@ -56,9 +57,7 @@ def begin(folder: Path, name: str, conditions: Conditions, size: Size, *, about:
         **about,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{FILE}.partial"
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(folder / FILE)
+    write_whole(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
     return content
 
 

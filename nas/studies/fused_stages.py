@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from nas.studies.networks import in_width, like
-from nas.studies.recipes import brief, fitted, timed
+from nas.studies.recipes import brief, fitted, seeds_of, timed
 from nas.studies.sizes import at_share, timed_and_training_sizes
 from nas.studies.steps import Compare, Count, Train, times_as_fast
 from nas.studies.study import Conditions, Place, Results, Size, Step, Study, Told
@@ -74,7 +74,7 @@ def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Step]:
         for count, other in ((3, 0), (5, 0), (7, 0), (3, 7))
     ]
     small, trained = like(SMALL, size["width"], size["image_size"]), []
-    for seed in range(conditions.seed, conditions.seed + size["seeds"]):
+    for seed in seeds_of(conditions, size):
         for count in PAPER:
             task = fitted(conditions, size, place, brief(size), fused(small, count), seed)
             trained.append(Train(_trained(count, seed), task, size["pictures"]))
@@ -83,7 +83,7 @@ def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Step]:
 
 def told(conditions: Conditions, size: Size, results: Results) -> Told:
     """Costs, pictures a second and accuracy by the stages that are fused."""
-    seeds = range(conditions.seed, conditions.seed + size["seeds"])
+    seeds = seeds_of(conditions, size)
     tests = {count: [results[_trained(count, seed)]["test"] for seed in seeds] for count in PAPER}
     speeds = {count: times_as_fast(results[_compared(count, 0)]) for count in PAPER if count}
     alone_s = results[_compared(3, 0)]["anchor_seconds"]  # one time for it, so that equal ratios are equal rates

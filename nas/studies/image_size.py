@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.studies.networks import in_width, like
-from nas.studies.recipes import NETWORK, brief, fitted, timed
+from nas.studies.recipes import NETWORK, brief, fitted, seeds_of, timed
 from nas.studies.sizes import at_share, timed_and_training_sizes
 from nas.studies.steps import Compare, Train, times_as_fast
 from nas.studies.study import Conditions, Place, Results, Size, Step, Study, Told
@@ -54,7 +54,7 @@ def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Step]:
     recipe, (smaller_px, larger_px) = timed("imagenet-paper-s", size["timed_batch"]), timed_sides(size)
     b6 = like(TIMED, size["timed_width"], PAPER_SIDES[1])
     found: list[Step] = [Compare(_COMPARED, b6, b6, recipe, smaller_px, larger_px, None, size["blocks"])]
-    for seed in range(conditions.seed, conditions.seed + size["seeds"]):
+    for seed in seeds_of(conditions, size):
         for side in sides(largest):
             recipe = replace(
                 brief(size), eval_size=largest, progression=Progression(kind="fixres", share=side / largest)
@@ -66,7 +66,7 @@ def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Step]:
 
 def told(conditions: Conditions, size: Size, results: Results) -> Told:
     """Accuracy and pictures a second by the size in training."""
-    seeds = range(conditions.seed, conditions.seed + size["seeds"])
+    seeds = seeds_of(conditions, size)
     here = smaller, larger = sides(size["image_size"])
     gave = {side: [results[_name(side, seed)] for seed in seeds] for side in here}
     tests = {side: [one["test"] for one in gave[side]] for side in here}

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from nas.studies import STUDIES
 from nas.studies import folder as folders
 from nas.studies.study import Told, in_words
 from results.analysis.claims import claims_frame
+from results.whole_file import write_whole
 
 TABLE, CLAIMS, FIGURE, PAGE = "table.csv", "claims.csv", "figure.svg", "findings.md"
 
@@ -55,12 +55,7 @@ def write(folder: Path, told: Told) -> list[Path]:
             written.append(folder / FIGURE)
     files[PAGE] = page(folder, told)
     for name, text in files.items():
-        partial = folder / f".{name}.{os.getpid()}.partial"
-        try:
-            partial.write_text(text)
-            partial.replace(folder / name)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(folder / name, text.encode())
     return [*written, folder / PAGE]
 
 
