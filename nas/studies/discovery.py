@@ -34,8 +34,9 @@ RANDOM_ARM = 0.1
 LONGER = 10
 """How many times as long the last trainings are as those of the search."""
 
+PAPERS = "A S^-0.07 P^-0.05"
 REWARDS: dict[str, dict[str, float]] = {
-    "A S^-0.07 P^-0.05": {"a": 1, "w": -0.07, "v": -0.05},
+    PAPERS: {"a": 1, "w": -0.07, "v": -0.05},
     "A": {"a": 1, "w": 0, "v": 0},
     "S alone": {"a": 0, "w": -1, "v": 0},
     "P alone": {"a": 0, "w": 0, "v": -1},
@@ -123,7 +124,7 @@ class Analyse:
         return 5.0
 
     def run(self, place: Place) -> Mapping[str, Any]:
-        """Rank the random networks by each reward; gives the findings' rows, the rewards, and the arms' comparison."""
+        """Rank the random networks by each reward; gives the findings' rows, the values, and the arms' comparison."""
         from results.analysis import against_chance, findings
 
         space = SPACES[self.space]
@@ -137,7 +138,8 @@ class Analyse:
         found = {
             "findings": rows,
             "searched": findings(searched, space).to_dict("records"),
-            "random_rewards": sorted(frame["reward"].dropna().astype(float).round(5)),
+            "values": {name: _values(frame, weights) for name, weights in REWARDS.items()},
+            "searched_values": _values(searched, REWARDS[PAPERS]),
             "chance": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
         }
         return dict(plain(found))
@@ -145,9 +147,16 @@ class Analyse:
 
 def ranked_by(frame: pd.DataFrame, *, a: float, w: float, v: float) -> pd.DataFrame:
     """A trial table whose rewards are A^a S^w P^v, up to a factor; those without a reward stay without."""
-    accuracy, step_time, params = (frame[name].astype(float) for name in ("accuracy", "step_time", "params"))
-    reward = accuracy**a * step_time**w * params**v
-    return frame.assign(reward=reward.where(frame["reward"].notna()))
+    measured = {name: frame[name].astype(float) for name in ("accuracy", "step_time", "params")}
+    return frame.assign(reward=_value(measured, a=a, w=w, v=v).where(frame["reward"].notna()))
+
+
+def _value(of: Mapping[str, Any], *, a: float, w: float, v: float) -> Any:
+    return of["accuracy"] ** a * of["step_time"] ** w * of["params"] ** v
+
+
+def _values(frame: pd.DataFrame, weights: Mapping[str, float]) -> list[float]:
+    return [float(f"{value:.5g}") for value in sorted(ranked_by(frame, **weights)["reward"].dropna())]
 
 
 def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Step]:
@@ -211,10 +220,12 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
             "found by its search",
         )
         for row in analysis["findings"]
-        if row["reward"] == next(iter(REWARDS)) and row["enrichment"] is not None
+        if row["reward"] == PAPERS and row["enrichment"] is not None
     ]
     brief, longer = (_of_networks(results, size["seeds"], name) for name in ("as-searched", "longer"))
-    rows += [_rank_row(name, brief[name], analysis["random_rewards"]) for name in brief]
+    rows += [_share_row(name, brief[name], by, analysis["values"][by]) for by in REWARDS for name in brief]
+    everyone = [*analysis["values"][PAPERS], *analysis["searched_values"]]
+    rows += [_rank_row(name, brief[name], everyone) for name in brief]
     for of, each in ((f"{size['epochs']} epochs", brief), (f"{LONGER * size['epochs']} epochs", longer)):
         rows += [
             _row(f"{name}, {of}", quantity, mean_interval([one[quantity] for one in each[name]]))
@@ -276,11 +287,21 @@ def _finding_row(part: str, row: Mapping[str, Any], of: str = "") -> dict[str, A
     }
 
 
-def _rank_row(name: str, each: Sequence[Mapping[str, Any]], rewards: Sequence[float]) -> dict[str, Any]:
-    """The share of the random networks that a network's reward is above, each as it was trained once."""
-    shares = [sum(reward < one["reward"] for reward in rewards) / len(rewards) for one in each]
-    best = "the best of all" if name == "v2-like" else ""
-    return _row(f"{name} among {len(rewards)} random networks", "share that it beats", mean_interval(shares), best)
+def _share_row(name: str, each: Sequence[Mapping[str, Any]], by: str, values: Sequence[float]) -> dict[str, Any]:
+    """The share of the random networks that a network is above by a reward, each as it was trained once."""
+    own = [_value(one, **REWARDS[by]) for one in each]
+    shares = [sum(value < mine for value in values) / len(values) for mine in own]
+    best = "the best of all" if (name, by) == ("v2-like", PAPERS) else ""
+    return _row(f"{name} among {len(values)} random networks", f"share that it beats by {by}",
+                mean_interval(shares), best)  # fmt: skip
+
+
+def _rank_row(name: str, each: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, Any]:
+    """The place that a network has among those of both searches."""
+    own = [_value(one, **REWARDS[PAPERS]) for one in each]
+    ranks = [1.0 + sum(value > mine for value in values) for mine in own]
+    best = "1" if name == "v2-like" else ""
+    return _row(f"{name} among all {len(values)} networks", f"rank by {PAPERS}", mean_interval(ranks), best)
 
 
 def _panels(analysis: Mapping[str, Any], longer: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Panel]:

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from made_run import make_run
 
-from nas.studies.discovery import RANDOM, REWARDS, SEARCHED, STUDY, Analyse, networks, ranked_by, with_choices_of
+from nas.studies.discovery import (
+    PAPERS,
+    RANDOM,
+    REWARDS,
+    SEARCHED,
+    STUDY,
+    Analyse,
+    networks,
+    ranked_by,
+    with_choices_of,
+)
 from nas.studies.folder import RUNS
 from nas.studies.searches import Evaluate, Search, best_of
 from nas.studies.study import Conditions, Material, Place
@@ -72,14 +82,15 @@ def test_the_runs_say_what_their_tables_say(folder: Path) -> None:
     found = Analyse("analysis", "small").run(place(folder))
     assert [row["reward"] for row in found["findings"]] == [name for name in REWARDS for _ in range(4)]
     frame = TrialStore.open(folder / RUNS / RANDOM).frame()
-    assert found["random_rewards"] == sorted(round(float(reward), 5) for reward in frame["reward"].dropna())
+    for name, weights in REWARDS.items():
+        assert found["values"][name] == pytest.approx(sorted(ranked_by(frame, **weights)["reward"].dropna()), rel=1e-4)
     assert found["chance"]["controller"] + found["chance"]["random"] == 60
     best = frame.loc[frame["reward"].astype(float).idxmax(), "architecture"]
     assert best_of(frame) == best
 
 
 def evaluated(reward: float, *, step_time: float) -> dict[str, Any]:
-    return {"architecture": "?", "accuracy": reward, "step_time": step_time, "params": 10, "macs": 10, "reward": reward}
+    return {"architecture": "?", "accuracy": reward, "step_time": step_time, "params": 1, "macs": 10, "reward": reward}
 
 
 def results(folder: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -103,10 +114,16 @@ def test_what_it_says(folder: Path) -> None:
     )
     faster = next(claim for claim in told.claims if "trains faster" in claim.statement)
     assert (faster.found.mean, faster.verdict) == (2.0, "holds")
-    ranks = {row["part"]: row for row in told.table if row["what"] == "share that it beats"}
-    rewards = results(folder)["analysis"]["random_rewards"]
-    share = sum(sum(r < mine for r in rewards) / len(rewards) for mine in (0.81, 0.82, 0.83)) / 3
-    assert ranks[f"v2-like among {len(rewards)} random networks"]["here"] == pytest.approx(share)
+    rows = {(row["part"], row["what"]): row["here"] for row in told.table}
+    analysis = results(folder)["analysis"]
+    for by in (PAPERS, "A"):  # of one param and a step time of one, they are the same but for whom it is compared with
+        values = analysis["values"][by]
+        share = sum(sum(value < mine for value in values) / len(values) for mine in (0.81, 0.82, 0.83)) / 3
+        here = rows[f"v2-like among {len(values)} random networks", f"share that it beats by {by}"]
+        assert here == pytest.approx(share)
+    everyone = [*analysis["values"][PAPERS], *analysis["searched_values"]]
+    rank = sum(1 + sum(value > mine for value in everyone) for mine in (0.81, 0.82, 0.83)) / 3
+    assert rows[f"v2-like among all {len(everyone)} networks", f"rank by {PAPERS}"] == pytest.approx(rank)
     assert len({tuple(row) for row in told.table}) == 1, "all rows have the same columns"
     assert sum(panel.title.startswith("the best by") for panel in told.panels) == 4
 
