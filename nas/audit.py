@@ -11,12 +11,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
+from nas.conduct import run_through
 from nas.config import Search, SearchConfig
 from nas.controllers.stratified import Stratified
-from nas.progress import SearchProgress
-from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start, reopen, start
+from nas.runs import RunSettings, reopen, start
 from nas.search import Workers, on_tune
 from results.store import TrialStore
 
@@ -147,23 +145,9 @@ def _run(search: Search, store: TrialStore, audit: Audit, conduct: Conduct, titl
         ValueError: something else stopped it.
     """
     settings = RunSettings(budget=audit.networks, trial_timeout_s=conduct.trial_timeout_s)
-    try:
-        note_start(store, settings)
-        session = make_session(search, store, settings)
-        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-        if not session.finished:
-            conduct.say(title)
-        with (
-            graceful_interrupts(session, conduct.say),
-            SearchProgress(session, conduct.workers.count, console=console, quiet=conduct.quiet or session.finished),
-        ):
-            finish(session, search, conduct.workers, timeout_s=conduct.trial_timeout_s, stopping=None)
-    finally:
-        store.close()
-    if session.stopped_because == "interrupted":
+    session = run_through(search, store, settings, conduct.workers, title=title, say=conduct.say, quiet=conduct.quiet)
+    if session is None:
         return False
-    if session.stopping:
-        raise ValueError(f"{title} was stopped: {session.stopped_because}; see to it, and ask for the same audit again")
     if session.stopped_because is not None:
         conduct.say(f"{title} has {session.evaluated} networks: {session.stopped_because}")
     return True

@@ -23,6 +23,8 @@ from nas.work import stopping_of, work_of
 from results.analysis import Best, against_chance, best_network, confirmed, saving
 from results.store import TrialStore
 
+Say = Callable[[str], None]
+
 INTERRUPTED = 130
 """The exit code of a search that was interrupted and can be resumed, as shells have it for Ctrl-C."""
 
@@ -106,9 +108,47 @@ def conduct(
     return _closing_lines(session, resume, say, quiet)
 
 
-def _forecasts(
-    search: Search, session: SearchSession, settings: RunSettings, workers: Workers, say: Callable[[str], None]
-) -> Forecasts:
+def run_through(
+    search: Search, store: TrialStore, settings: RunSettings, workers: Workers, *, title: str, say: Say, quiet: bool
+) -> SearchSession | None:
+    """Take a search that is a part of something larger to its end, with its progress and nothing else.
+
+    Args:
+        search: what is run.
+        store: of its run; it is closed at the end.
+        settings: of this run.
+        workers: to train with.
+        title: what it is called.
+        say: tells that it begins, and of an interrupt.
+        quiet: whether to show no progress.
+
+    Returns:
+        its session; None where it was interrupted.
+
+    Raises:
+        ValueError: something else stopped it (says what).
+    """
+    try:
+        note_start(store, settings)
+        session = make_session(search, store, settings)
+        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        if not session.finished:
+            say(title)
+        with (
+            graceful_interrupts(session, say),
+            SearchProgress(session, workers.count, console=console, quiet=quiet or session.finished),
+        ):
+            finish(session, search, workers, timeout_s=settings.trial_timeout_s, stopping=None)
+    finally:
+        store.close()
+    if session.stopped_because == "interrupted":
+        return None
+    if session.stopping:
+        raise ValueError(f"{title} was stopped: {session.stopped_because}; see to it, and ask for the same again")
+    return session
+
+
+def _forecasts(search: Search, session: SearchSession, settings: RunSettings, workers: Workers, say: Say) -> Forecasts:
     """What the search is expected to take, as far as that can be told at its start."""
     trials = session.store.trials.values()
     with redirect_stdout(sys.stderr):  # of evaluators
@@ -117,9 +157,7 @@ def _forecasts(
 
 
 @contextmanager
-def _mirror(
-    session: SearchSession, search: Search, settings: RunSettings, say: Callable[[str], None]
-) -> Iterator[None]:
+def _mirror(session: SearchSession, search: Search, settings: RunSettings, say: Say) -> Iterator[None]:
     """The run in Optuna's storage, where one was asked for, while the block runs."""
     if settings.optuna_storage is None:
         yield
@@ -138,7 +176,7 @@ def _mirror(
         yield
 
 
-def _closing_lines(session: SearchSession, resume: str, say: Callable[[str], None], quiet: bool) -> int:
+def _closing_lines(session: SearchSession, resume: str, say: Say, quiet: bool) -> int:
     if session.stopped_because == "interrupted":
         say(f"interrupted; go on with: {resume}")
         return INTERRUPTED

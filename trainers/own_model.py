@@ -130,7 +130,7 @@ def check_model(network: nn.Module, name: str, *, sizes: Sequence[int], in_chann
             if small:
                 raise ValueError(
                     f"pictures must have at least the total stride of the model {name} as their side; at {size} px "
-                    f"{small[0]} px: take a larger size, the smallest or --image-size"
+                    f"{small[0]} px: take a larger size (--smallest or --image-size; of a study, a larger --budget)"
                 )
     finally:
         network.train(training)

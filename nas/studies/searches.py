@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from rich.console import Console
 
+from nas.conduct import run_through
 from nas.config import SearchConfig, build
 from nas.evaluation import evaluations
-from nas.progress import SearchProgress
-from nas.runs import RunSettings, finish, graceful_interrupts, make_session, note_start, reopen, start
+from nas.runs import RunSettings, reopen, start
 from nas.search import choose_workers
 from nas.session import trial_seed
 from nas.studies.folder import RUNS
@@ -73,22 +72,9 @@ class Search:
             search, store, _ = reopen(folder, {})
         else:
             search, store = start(self.config, folder)
-        try:
-            note_start(store, settings)
-            session = make_session(search, store, settings)
-            console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-            with (
-                graceful_interrupts(session, place.say),
-                SearchProgress(session, workers.count, console=console, quiet=place.quiet or session.finished),
-            ):
-                finish(session, search, workers, timeout_s=None, stopping=None)
-            if session.stopped_because == "interrupted":
-                raise KeyboardInterrupt
-            if session.stopping:
-                raise ValueError(f"the search {self.name} was stopped: {session.stopped_because}")
-            frame = store.frame()
-        finally:
-            store.close()
+        if run_through(search, store, settings, workers, title=self.name, say=place.say, quiet=place.quiet) is None:
+            raise KeyboardInterrupt
+        frame = run_of(place.folder, self.name)
         states = {str(state): int(count) for state, count in frame["state"].value_counts().items()}
         return {"states": states, "best": best_of(frame)}
 

@@ -29,7 +29,8 @@ class Interval(NamedTuple):
         """`+1.20 (-0.40 to +2.80)`, in hundredths where the unit is points."""
         scale, _, form = UNITS[unit]
         mean, low, high = (form.format(scale * value) for value in self[:3])
-        return f"{mean} (one measurement)" if math.isnan(self.low) else f"{mean} ({low} to {high})"
+        without = "one measurement" if self.n == 1 else "too few for an interval"
+        return f"{mean} ({without})" if math.isnan(self.low) else f"{mean} ({low} to {high})"
 
 
 @dataclass(frozen=True, slots=True)
