@@ -177,6 +177,7 @@ def material_of(conditions: Conditions) -> Material:
         side=side_of(as_file(first)),
         classes=len(dataset.class_names),
         channels=1 if grey else 3,
+        device=conditions.device,
     )
 
 

@@ -46,22 +46,32 @@ REWARDS: dict[str, dict[str, float]] = {
 LIKE = {"small": ("efficientnetv2-b0", "efficientnet-b0"), "efficientnetv2-s": ("efficientnetv2-s", "efficientnet-b4")}
 """By space: whose choices the V2-like and the V1-like network have."""
 
-_SIZES = (  # candidates, pictures to train on, epochs, seeds of the last trainings, space, side in pixels
-    (5, 300, 1, 2, "small", 32),
-    (40, 1_000, 2, 3, "small", 32),
-    (150, 3_000, 2, 3, "small", 32),
-    (400, 3_000, 2, 3, "small", 32),
-    (400, 6_000, 2, 3, "small", 32),
-    (1_000, 10_000, 3, 3, "small", 32),
-    (1_000, 40_000, 10, 3, "efficientnetv2-s", 96),
-    (1_000, 100_000, 10, 3, "efficientnetv2-s", 128),
-)
+_SIZES = {  # candidates, pictures to train on, epochs, seeds of the last trainings, space, side in pixels
+    "cpu": (
+        (5, 300, 1, 2, "small", 32),
+        (40, 1_000, 2, 3, "small", 32),
+        (150, 3_000, 2, 3, "small", 32),
+        (400, 3_000, 2, 3, "small", 32),
+        (400, 6_000, 2, 3, "small", 32),
+        (1_000, 10_000, 3, 3, "small", 32),
+        (1_000, 40_000, 10, 3, "small", 32),
+    ),
+    "cuda": (
+        (5, 300, 1, 2, "small", 32),
+        (20, 2_000, 2, 3, "efficientnetv2-s", 64),
+        (100, 6_000, 2, 3, "efficientnetv2-s", 64),
+        (400, 6_000, 3, 3, "efficientnetv2-s", 64),
+        (400, 20_000, 4, 3, "efficientnetv2-s", 96),
+        (1_000, 40_000, 10, 3, "efficientnetv2-s", 96),
+        (1_000, 100_000, 10, 3, "efficientnetv2-s", 128),
+    ),
+}
 
 
 def sizes(material: Material) -> Sequence[Size]:
-    """How many candidates, each trained on how much; the space of V2-S needs a GPU's hours."""
+    """How many candidates, each trained on how much; the space of V2-S is for a GPU."""
     found: list[dict[str, Any]] = []
-    for candidates, pictures, epochs, seeds, space, side in _SIZES:
+    for candidates, pictures, epochs, seeds, space, side in _SIZES[material.device]:
         minival = max(100, pictures // 5)
         at_hand = material.train if material.test else material.train * 3 // 4
         if found and pictures + minival > at_hand:

@@ -46,7 +46,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """The pictures there are.
+    """What there is to make a study of: pictures, and a device.
 
     Args:
         train: training pictures.
@@ -54,6 +54,7 @@ class Material:
         side: of the first picture's longer side, in pixels.
         classes: how many.
         channels: of a picture.
+        device: `cpu` or `cuda`.
     """
 
     train: int
@@ -61,6 +62,7 @@ class Material:
     side: int
     classes: int
     channels: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,17 @@ def test_the_best_is_looked_up_in_a_run_that_has_one(tmp_path: Path) -> None:
         best_of(TrialStore.open(tmp_path / "run").frame())
 
 
-def test_a_space_for_gpus_comes_last() -> None:
-    large = Material(train=1_281_167, test=50_000, side=300, classes=1000, channels=3)
-    assert [size["space"] for size in STUDY.sizes(large)][-2:] == ["efficientnetv2-s"] * 2
+def test_the_space_of_v2_s_is_for_gpus() -> None:
+    large = Material(train=1_281_167, test=50_000, side=300, classes=1000, channels=3, device="cuda")
+    smallest, *others = STUDY.sizes(large)
+    assert smallest["space"] == "small"
+    assert {size["space"] for size in others} == {"efficientnetv2-s"}
+    assert [size["image_size"] for size in others] == sorted(size["image_size"] for size in others)
+    assert (others[0]["image_size"], others[-1]["image_size"], others[-1]["candidates"]) == (64, 128, 1_000)
+    assert {size["space"] for size in STUDY.sizes(replace(large, device="cpu"))} == {"small"}
+
+
+def test_few_pictures_are_kept_for_the_test_too() -> None:
     few = Material(train=500, test=0, side=28, classes=10, channels=1)
     (only,) = STUDY.sizes(few)
     assert only["pictures"] + only["test_pictures"] <= 500
