@@ -38,7 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {  # the modules, or packages, that alone ma
     "pandas": (  # those of nas for a type
         *("results", "trainers.data", "trainers.tabular"),
         *("nas.show", "nas.cli_trials", "nas.cli_pareto", "nas.cli_compare", "nas.cli_plot"),
-        *("nas.studies.discovery", "nas.studies.searches"),
+        *("nas.studies.discovery_analysis", "nas.studies.searches"),
     ),
     "PIL": ("trainers.sources", "trainers.decode"),
     "mlxtend": ("trainers.data", "trainers.sources"),

@@ -8,41 +8,20 @@ training changes. The best network, the one with V2's choices and the one with V
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from nas.config import SearchConfig
-from nas.show import plain
-from nas.studies.pace import Pace
-from nas.studies.searches import Evaluate, Search, run_of
-from nas.studies.study import Conditions, Material, Place, Results, Size, Step, Study, Told
-from results.analysis.claims import Claim, Interval, mean_interval, ratio_interval
-from results.analysis.panels import Mark, Panel
+from nas.studies.discovery_analysis import RANDOM, SEARCHED, Analyse
+from nas.studies.discovery_told import LONGER, told
+from nas.studies.searches import Evaluate, Search
+from nas.studies.study import Conditions, Material, Place, Size, Step, Study
 from search_spaces import PUBLISHED, SPACES, Architecture, SearchSpace, Stage
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SEARCHED, RANDOM = "search", "random"
-"""The runs: of the default controller, and of random search alone."""
-
 RANDOM_ARM = 0.1
-LONGER = 10
-"""How many times as long the last trainings are as those of the search."""
-
-PAPERS = "A S^-0.07 P^-0.05"
-REWARDS: dict[str, dict[str, float]] = {
-    PAPERS: {"a": 1, "w": -0.07, "v": -0.05},
-    "A": {"a": 1, "w": 0, "v": 0},
-    "S alone": {"a": 0, "w": -1, "v": 0},
-    "P alone": {"a": 0, "w": 0, "v": -1},
-}
-"""What the networks are ranked by: the paper's reward, and what is left of it."""
-
 LIKE = {"small": ("efficientnetv2-b0", "efficientnet-b0"), "efficientnetv2-s": ("efficientnetv2-s", "efficientnet-b4")}
 """By space: whose choices the V2-like and the V1-like network have."""
 
@@ -70,10 +49,18 @@ _SIZES = {  # candidates, pictures to train on, epochs, seeds of the last traini
 
 def sizes(material: Material) -> Sequence[Size]:
     """How many candidates, each trained on how much; the space of V2-S is for a GPU."""
+    from trainers.recipe import Recipe
+
     found: list[dict[str, Any]] = []
+    at_hand = material.train if material.test else material.train * 3 // 4
+    least = Recipe().batch_size * 5 // 4  # a batch, and a fifth to choose on
+    if at_hand < least:
+        raise ValueError(
+            f"a discovery must have at least {least if material.test else least * 4 // 3 + 1} training pictures, a "
+            f"batch and some to choose on{'' if material.test else ' and to test with'}; there are {material.train}"
+        )
     for candidates, pictures, epochs, seeds, space, side in _SIZES[material.device]:
-        minival = max(100, pictures // 5)
-        at_hand = material.train if material.test else material.train * 3 // 4
+        minival = min(max(100, pictures // 5), at_hand // 5)
         if found and pictures + minival > at_hand:
             break
         found.append(
@@ -99,7 +86,6 @@ def with_choices_of(space: SearchSpace, network: Architecture) -> Architecture:
     genotype = []
     for choice in space.choices:
         theirs = network.stages[choice.stage - 1] if choice.stage <= len(network.stages) else None
-
         genotype.append(int(np.argmin([_unlike(option, theirs) for option in choice.options])))
     return space.decode(tuple(genotype))
 
@@ -113,60 +99,6 @@ def _unlike(option: Mapping[str, Any], stage: Stage | None) -> float:
         theirs = getattr(stage, field)
         apart += abs(value - theirs) if field in ("kernel", "expand_ratio", "layers") else float(value != theirs)
     return apart
-
-
-@dataclass(frozen=True, slots=True)
-class Analyse:
-    """What the runs of the study say.
-
-    Args:
-        name: of the step.
-        space: name of the space.
-    """
-
-    alone: ClassVar[bool] = True
-
-    name: str
-    space: str
-
-    def expected_s(self, pace: Pace) -> float:
-        """Some."""
-        return 5.0
-
-    def run(self, place: Place) -> Mapping[str, Any]:
-        """Rank the random networks by each reward; gives the findings' rows, the values, and the arms' comparison."""
-        from results.analysis import against_chance, findings
-
-        space = SPACES[self.space]
-        frame, searched = run_of(place.folder, RANDOM), run_of(place.folder, SEARCHED)
-        rows = [
-            {"reward": name, **row}
-            for name, weights in REWARDS.items()
-            for row in findings(ranked_by(frame, **weights), space).to_dict("records")
-        ]
-        chance = against_chance(searched)
-        found = {
-            "findings": rows,
-            "searched": findings(searched, space).to_dict("records"),
-            "values": {name: _values(frame, weights) for name, weights in REWARDS.items()},
-            "searched_values": _values(searched, REWARDS[PAPERS]),
-            "chance": None if chance is None else {**chance._asdict(), "verdict": chance.verdict},
-        }
-        return dict(plain(found))
-
-
-def ranked_by(frame: pd.DataFrame, *, a: float, w: float, v: float) -> pd.DataFrame:
-    """A trial table whose rewards are A^a S^w P^v, up to a factor; those without a reward stay without."""
-    measured = {name: frame[name].astype(float) for name in ("accuracy", "step_time", "params")}
-    return frame.assign(reward=_value(measured, a=a, w=w, v=v).where(frame["reward"].notna()))
-
-
-def _value(of: Mapping[str, Any], *, a: float, w: float, v: float) -> Any:
-    return of["accuracy"] ** a * of["step_time"] ** w * of["params"] ** v
-
-
-def _values(frame: pd.DataFrame, weights: Mapping[str, float]) -> list[float]:
-    return [float(f"{value:.5g}") for value in sorted(ranked_by(frame, **weights)["reward"].dropna())]
 
 
 def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Step]:
@@ -206,6 +138,7 @@ def steps(conditions: Conditions, size: Size, place: Place) -> Sequence[Step]:
                         replicate=replicate,
                         recipe=replace(recipe, **share),
                         training_pictures=trained_on,
+                        held_out=bool(share),
                     )
                 )
     return found
@@ -215,128 +148,6 @@ def networks(space: str) -> dict[str, Architecture | None]:
     """The best of the search (None), and the space's networks with V2's and with V1's choices."""
     v2, v1 = (with_choices_of(SPACES[space], PUBLISHED[name]) for name in LIKE[space])
     return {"best": None, "v2-like": v2, "v1-like": v1}
-
-
-def told(conditions: Conditions, size: Size, results: Results) -> Told:
-    """The findings under each reward, where the V2-like network stands, and the last trainings."""
-    analysis = results["analysis"]
-    rows = [_finding_row(f"random networks by {row['reward']}", row) for row in analysis["findings"]]
-    rows += [_finding_row(f"{SEARCHED} against the space", row, of="space_") for row in analysis["searched"]]
-    claims = [
-        Claim(
-            f"{row['finding']}: more often in the best {row['top_networks']} of {row['networks']} random networks",
-            Interval(row["enrichment"], row["low"], row["high"], row["networks"]),
-            "times",
-            "found by its search",
-        )
-        for row in analysis["findings"]
-        if row["reward"] == PAPERS and row["enrichment"] is not None
-    ]
-    brief, longer = (_of_networks(results, size["seeds"], name) for name in ("as-searched", "longer"))
-    rows += [_share_row(name, brief[name], by, analysis["values"][by]) for by in REWARDS for name in brief]
-    everyone = [*analysis["values"][PAPERS], *analysis["searched_values"]]
-    rows += [_rank_row(name, brief[name], everyone) for name in brief]
-    for of, each in ((f"{size['epochs']} epochs", brief), (f"{LONGER * size['epochs']} epochs", longer)):
-        rows += [
-            _row(f"{name}, {of}", quantity, mean_interval([one[quantity] for one in each[name]]))
-            for name in each
-            for quantity in ("accuracy", "step_time", "reward")
-        ]
-    claims += _last_claims(longer)
-    if (chance := analysis["chance"]) is not None:
-        found = Interval(chance["probability"] - 0.5, chance["low"] - 0.5, chance["high"] - 0.5, chance["controller"])
-        claims.append(Claim("The controller's networks are better than random ones, by the probability over one half",
-                            found, "difference", "not told"))  # fmt: skip
-    notes = [f"{name}: {each[0]['params']:,} params, {each[0]['macs']:,} macs: {each[0]['architecture']}"
-             for name, each in longer.items()]  # fmt: skip
-    panels = _panels(analysis, longer)
-    return Told(table=rows, claims=claims, panels=panels, changed=_changed(conditions, size), notes=notes)
-
-
-def _last_claims(longer: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:
-    def paired(one: str, other: str, quantity: str) -> list[float]:
-        return [a[quantity] - b[quantity] for a, b in zip(longer[one], longer[other], strict=True)]
-
-    faster = [b["step_time"] / a["step_time"] for a, b in zip(longer["v2-like"], longer["v1-like"], strict=True)]
-    return [
-        Claim(
-            "The best network has a higher reward than the V2-like one, trained for longer",
-            mean_interval(paired("best", "v2-like", "reward")),
-            "difference",
-            "its best is V2",
-        ),
-        Claim(
-            "The V2-like network has a higher reward than the V1-like one, trained for longer",
-            mean_interval(paired("v2-like", "v1-like", "reward")),
-            "difference",
-            "V2-S is as accurate as V1-B5 and trains faster (Table 11)",
-        ),
-        Claim("The V2-like network trains faster than the V1-like one", ratio_interval(faster), "times", "see v1-v2"),
-    ]
-
-
-def _of_networks(results: Results, seeds: int, name: str) -> dict[str, list[Mapping[str, Any]]]:
-    return {
-        network: [results[f"{name}-{network}-{replicate}"] for replicate in range(1, seeds + 1)]
-        for network in ("best", "v2-like", "v1-like")
-    }
-
-
-def _row(part: str, what: str, found: Interval, paper: str = "") -> dict[str, Any]:
-    return {"part": part, "what": what, "here": found.mean, "low": found.low, "high": found.high, "n": found.n,
-            "verdict": "", "paper": paper}  # fmt: skip
-
-
-def _finding_row(part: str, row: Mapping[str, Any], of: str = "") -> dict[str, Any]:
-    """A finding: how many times as often it holds in the top as in the whole, or in the space."""
-    names = ("space_ratio", "space_low", "space_high") if of else ("enrichment", "low", "high")
-    ratio, low, high = (math.nan if row[name] is None else row[name] for name in names)
-    return {
-        **_row(part, row["finding"], Interval(ratio, low, high, row["networks"]), "found"),
-        "verdict": row[f"{of}verdict"],
-    }
-
-
-def _share_row(name: str, each: Sequence[Mapping[str, Any]], by: str, values: Sequence[float]) -> dict[str, Any]:
-    """The share of the random networks that a network is above by a reward, each as it was trained once."""
-    own = [_value(one, **REWARDS[by]) for one in each]
-    shares = [sum(value < mine for value in values) / len(values) for mine in own]
-    best = "the best of all" if (name, by) == ("v2-like", PAPERS) else ""
-    return _row(f"{name} among {len(values)} random networks", f"share that it beats by {by}",
-                mean_interval(shares), best)  # fmt: skip
-
-
-def _rank_row(name: str, each: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, Any]:
-    """The place that a network has among those of both searches."""
-    own = [_value(one, **REWARDS[PAPERS]) for one in each]
-    ranks = [1.0 + sum(value > mine for value in values) for mine in own]
-    best = "1" if name == "v2-like" else ""
-    return _row(f"{name} among all {len(values)} networks", f"rank by {PAPERS}", mean_interval(ranks), best)
-
-
-def _panels(analysis: Mapping[str, Any], longer: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Panel]:
-    panels = []
-    for name in REWARDS:
-        rows = [row for row in analysis["findings"] if row["reward"] == name and row["enrichment"] is not None]
-        if rows:
-            marks = [Mark(row["finding"], row["enrichment"], row["low"], row["high"]) for row in rows]
-            panels.append(Panel(f"the best by {name}", "times as often as in all", marks, none=1.0))
-    for quantity, scale, axis in (("accuracy", 100, "accuracy, %"), ("step_time", 1, "step time over the backbone's")):
-        marks = [Mark.of(n, mean_interval([one[quantity] for one in longer[n]]), scale=scale) for n in longer]
-        panels.append(Panel("trained for longer", axis, marks))
-    return panels
-
-
-def _changed(conditions: Conditions, size: Size) -> list[str]:
-    space = SPACES[size["space"]]
-    return [
-        f"pictures: {size['pictures'] - size['minival']:,} of {conditions.data} at {size['image_size']} px; the paper "
-        "searched on ImageNet at a reduced size that it does not tell",
-        f"space: {space.name}, {space.size:,} networks; the paper's has networks of EfficientNet-B4's size, and does "
-        "not tell how many layers a stage may have",
-        f"{size['candidates']} candidates for each search, trained for {size['epochs']} epochs; in the paper up "
-        "to 1,000 for about 10",
-    ]
 
 
 STUDY = Study(

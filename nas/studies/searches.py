@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -69,7 +69,8 @@ class Search:
         workers = choose_workers(self.workers, gpus_per_trial=share, gpus=0 if share is None else 1)
         settings = RunSettings(budget=self.budget, workers=self.workers)
         if (folder / "run.json").exists():
-            search, store, _ = reopen(folder, {})
+            sources = {"data": place.source, "test_data": place.test_source}  # the folder may have been moved
+            search, store, _ = reopen(folder, sources)
         else:
             search, store = start(self.config, folder)
         if run_through(search, store, settings, workers, title=self.name, say=place.say, quiet=place.quiet) is None:
@@ -105,6 +106,7 @@ class Evaluate:
         replicate: of its seed.
         recipe: as of `Search`.
         training_pictures: as of `Search`.
+        held_out: whether its accuracy is of the test pictures, on which nothing was chosen; else of the minival.
     """
 
     alone: ClassVar[bool] = False
@@ -116,6 +118,7 @@ class Evaluate:
     replicate: int
     recipe: Recipe
     training_pictures: int
+    held_out: bool = False
 
     def expected_s(self, pace: Pace) -> float:
         """Seconds that it takes on one worker."""
@@ -127,9 +130,15 @@ class Evaluate:
         Raises:
             ValueError: the evaluation failed (says how).
         """
+        from trainers.proxy import ProxyTask
+
         search = build(self.config)
+        task = search.evaluate
+        assert isinstance(task, ProxyTask)
+        if self.held_out:
+            task.data = replace(task.data, minival=task.data.test)
         text = str(self.network or best_of(run_of(place.folder, self.best_of)))
-        *_, last = evaluations(search.evaluate, text, trial_seed(self.config.seed, text, self.replicate))
+        *_, last = evaluations(task, text, trial_seed(self.config.seed, text, self.replicate))
         if isinstance(last, Failure):
             raise ValueError(f"{self.name}: the network {text} could not be evaluated: {last.kind}: {last.reason}")
         measured = search.problem.completed(last, Architecture.parse(text))

@@ -1,5 +1,6 @@
 """What a table of trials says: pandas frames in, pandas frames and plain numbers out, without torch and Ray."""
 
+from results.analysis.ablation import best_by
 from results.analysis.chance import AgainstChance, against_chance
 from results.analysis.comparability import Doubt, differing, doubts, random_run, reward_noise
 from results.analysis.comparison import Comparison, compare
@@ -9,7 +10,7 @@ from results.analysis.distribution import distribution
 from results.analysis.drift import drift, drift_verdict
 from results.analysis.enrichment import enrichment
 from results.analysis.failures import failures
-from results.analysis.findings import findings, findings_by_stage
+from results.analysis.findings import findings, findings_by_stage, findings_of
 from results.analysis.importance import Importance, importance
 from results.analysis.leaders import Best, best_network, confirmed
 from results.analysis.one_trial import trial_facts
@@ -24,6 +25,7 @@ __all__ = [
     "Importance",
     "Saving",
     "against_chance",
+    "best_by",
     "best_network",
     "compare",
     "confirmed",
@@ -40,6 +42,7 @@ __all__ = [
     "failures",
     "findings",
     "findings_by_stage",
+    "findings_of",
     "importance",
     "random_run",
     "range_of_best",

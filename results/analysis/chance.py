@@ -36,8 +36,8 @@ class AgainstChance(NamedTuple):
         return "chance beats the controller" if self.high < 0.5 else "not told apart from chance"
 
 
-def against_chance(frame: pd.DataFrame) -> AgainstChance | None:
-    """Compare a run's controller to its random arm; None where either has fewer than two outcomes.
+def against_chance(frame: pd.DataFrame, random_search: pd.DataFrame | None = None) -> AgainstChance | None:
+    """Compare a run's controller to its random arm, or to random search; None where either has under two outcomes.
 
     The statistic is Mann and Whitney's (1947), its interval Newcombe's (2006, Statistics in Medicine 25, method 5),
     which holds for small and unlike numbers. Failed candidates count as worse than any other: a controller that asks
@@ -48,7 +48,11 @@ def against_chance(frame: pd.DataFrame) -> AgainstChance | None:
 
     Args:
         frame: a trial table.
+        random_search: that of a run of random search whose rewards can be compared; None is the run's own random arm.
     """
+    if random_search is not None:
+        controllers = frame[frame["arm"] == "controller"]
+        frame = pd.concat([controllers, random_search.assign(arm="random")], ignore_index=True)
     over = frame[frame["state"].isin(["complete", "repeat", "failed", "stopped"])]
     failed = (over["state"] == "failed") | over["failure"].notna()  # a repeat is as what it repeats
     without = np.where(failed, -math.inf, -sys.float_info.max)

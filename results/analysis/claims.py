@@ -42,6 +42,7 @@ class Claim:
         found: what was measured.
         unit: one of `UNITS`.
         paper: the paper's own figure, as it prints it.
+        bound: what the interval must be above; None is no difference.
 
     Raises:
         ValueError: the unit is unknown.
@@ -51,6 +52,7 @@ class Claim:
     found: Interval
     unit: str
     paper: str
+    bound: float | None = None
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
@@ -58,8 +60,14 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """`holds`, `the opposite holds`, or `not told apart`; the last also of a single measurement."""
-        none = UNITS[self.unit][1]
+        """`holds`, `the opposite holds`, or `not told apart`.
+
+        The last also of a single measurement, and where all were the same: accuracies of few pictures come in coarse
+        steps, and an interval without width knows nothing of chance.
+        """
+        none = UNITS[self.unit][1] if self.bound is None else self.bound
+        if self.found.low == self.found.high:
+            return "not told apart"
         if self.found.low > none:
             return "holds"
         return "the opposite holds" if self.found.high < none else "not told apart"
@@ -67,19 +75,22 @@ class Claim:
     def __str__(self) -> str:
         """A sentence."""
         said = {
-            "holds": "This holds here",
-            "the opposite holds": "Here the opposite holds",
-            "not told apart": "Here that cannot be told",
+            "holds": "this holds here",
+            "the opposite holds": "here the opposite holds",
+            "not told apart": "here that cannot be told",
         }[self.verdict]
-        return f"{self.statement}: {said}: {self.found.text(self.unit)}, n = {self.found.n}; the paper: {self.paper}."
+        return f"{self.statement}: {said}, {self.found.text(self.unit)}, n = {self.found.n}. The paper: {self.paper}."
 
 
 def claims_frame(claims: Sequence[Claim]) -> pd.DataFrame:
-    """A row a claim: statement, unit, mean, low, high, n, verdict, paper."""
-    rows: list[dict[str, Any]] = [
-        {"statement": c.statement, "unit": c.unit, **c.found._asdict(), "verdict": c.verdict, "paper": c.paper}
-        for c in claims
-    ]
+    """A row a claim: statement, unit, mean, low and high in that unit, n, verdict, paper."""
+    rows: list[dict[str, Any]] = []
+    for claim in claims:
+        scale, found = UNITS[claim.unit][0], claim.found
+        values = {"mean": scale * found.mean, "low": scale * found.low, "high": scale * found.high, "n": found.n}
+        rows.append(
+            {"statement": claim.statement, "unit": claim.unit, **values, "verdict": claim.verdict, "paper": claim.paper}
+        )
     return pd.DataFrame(rows, columns=["statement", "unit", *Interval._fields, "verdict", "paper"])
 
 
@@ -112,3 +123,24 @@ def ratio_interval(ratios: Sequence[float]) -> Interval:
         raise ValueError(f"ratios must be positive and finite, at least one; got {list(ratios)}")
     found = mean_interval(list(np.log(given)))
     return Interval(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.n)
+
+
+def difference_interval(one: Sequence[float], other: Sequence[float]) -> Interval:
+    """The difference of two means with its 95 % interval by Welch's t (1947), of values that are not paired.
+
+    Returns:
+        the mean of `one` less that of `other`; n is how many values the smaller group has.
+
+    Raises:
+        ValueError: there is no value of one, or one is not finite.
+    """
+    from scipy.stats import ttest_ind
+
+    means = [mean_interval(values).mean for values in (one, other)]
+    n, found = min(len(one), len(other)), means[0] - means[1]
+    if n == 1:
+        return Interval(found, math.nan, math.nan, n)
+    if max(*one) == min(*one) and max(*other) == min(*other):  # Welch's has no degrees of freedom
+        return Interval(found, found, found, n)
+    interval = ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    return Interval(found, float(interval.low), float(interval.high), n)

@@ -106,6 +106,19 @@ def findings_by_stage(frame: pd.DataFrame, space: SearchSpace, *, top: float = 0
     return _tested(frame, space, top, seed, _of_stages)[["finding", "stage", "choice", "statement", *_COLUMNS]]
 
 
+def findings_of(networks: pd.DataFrame, space: SearchSpace) -> dict[str, Floats]:
+    """For which networks each of the four findings holds that the space asks for.
+
+    Args:
+        networks: a row a network, with the choices of the space as columns.
+        space: what they were drawn from.
+
+    Returns:
+        by finding: 1 or 0 by network, NaN where it cannot be said of it.
+    """
+    return {said.finding: said.holds for said in _of_network(space, networks) if said.holds is not None}
+
+
 def _tested(
     frame: pd.DataFrame, space: SearchSpace, top: float, seed: int, said_of: Callable[..., Iterator[_Said]]
 ) -> pd.DataFrame:

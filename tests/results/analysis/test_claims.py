@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from results.analysis.claims import Claim, Interval, claims_frame, mean_interval, ratio_interval
+from results.analysis.claims import Claim, Interval, claims_frame, difference_interval, mean_interval, ratio_interval
 
 
 def test_a_mean_has_students_interval() -> None:
@@ -62,9 +62,9 @@ def test_a_difference_is_a_finding_where_its_interval_leaves_out_none(
 ) -> None:
     claim = Claim("It is so", Interval((low + high) / 2, low, high, 5), unit, "+0.7 points")
     assert claim.verdict == verdict
-    said = {"holds": "This holds here", "the opposite holds": "the opposite", "not told apart": "cannot be told"}
+    said = {"holds": "this holds here", "the opposite holds": "the opposite", "not told apart": "cannot be told"}
     assert said[verdict] in str(claim)
-    assert str(claim).endswith("n = 5; the paper: +0.7 points.")
+    assert str(claim).endswith("n = 5. The paper: +0.7 points.")
 
 
 def test_an_unknown_unit_is_refused() -> None:
@@ -78,11 +78,36 @@ def test_claims_as_a_table() -> None:
         {
             "statement": "It is so",
             "unit": "points",
-            "mean": 0.01,
-            "low": 0.005,
-            "high": 0.015,
+            "mean": 1.0,
+            "low": 0.5,
+            "high": 1.5,
             "n": 3,
             "verdict": "holds",
             "paper": "+0.7 points",
         }
     ]
+
+
+def test_values_that_are_all_the_same_show_nothing() -> None:
+    """Two seeds of 300 pictures may well count the same; that is no certainty."""
+    claim = Claim("It is better", mean_interval([0.0367, 0.0367]), "points", "+1 points")
+    assert claim.found.low == claim.found.high
+    assert claim.verdict == "not told apart"
+
+
+@pytest.mark.parametrize(("bound", "verdict"), [(None, "holds"), (0.5, "not told apart"), (0.8, "the opposite holds")])
+def test_a_claim_may_ask_for_more_than_none(bound: float | None, verdict: str) -> None:
+    claim = Claim("Kendall's tau is high", Interval(0.5, 0.3, 0.7, 20), "difference", "not told", bound)
+    assert claim.verdict == verdict
+    assert "+0.500 (+0.300 to +0.700)" in str(claim)
+
+
+def test_means_that_are_not_paired_have_welchs_interval() -> None:
+    found = difference_interval([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    # by hand: variances 1 and 4, standard error sqrt(5 / 3), (5 / 3)^2 / (1 / 18 + 16 / 18) = 2.941 degrees of freedom
+    half = 3.2196 * math.sqrt(5 / 3)
+    assert found.mean == -2
+    assert (found.low, found.high) == pytest.approx((-2 - half, -2 + half), rel=1e-3)
+    assert found.n == 3
+    assert math.isnan(difference_interval([1.0], [2.0, 3.0]).low)
+    assert difference_interval([1.0, 1.0], [2.0, 2.0])[:3] == (-1, -1, -1)
