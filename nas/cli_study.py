@@ -23,19 +23,26 @@ _Out = typer.Option(
     "--out", "-o", help="Folder of the study, which is gone on with where it is one. Default: studies/NAME."
 )
 _Model = typer.Option(help="A network of yours beside the others, module:function or path/to/file.py:function.")
+_Name = typer.Argument(metavar="[NAME]", help="Of a study; without it, all are listed with what they ask.")
+_Seed = typer.Option(min=0, max=2**32 - 1, help="The first of the seeds.")
+_Workers = typer.Option(min=1, help="Trainings at a time. Default: one a core; 1 on a GPU.")
 _Plan = typer.Option("--plan", help="Say what it would do and how long that takes, and do nothing.")
 
 
 def study(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which; without it, all are listed.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Of a study; without it, all are listed with what they ask.")
+    ] = None,
     budget: Annotated[float | None, _Budget] = None,
     out: Annotated[Path | None, _Out] = None,
     data: Annotated[str | None, options.DataOption] = None,
     test_data: Annotated[str | None, options.TestData] = None,
     model: Annotated[str | None, _Model] = None,
     device: Annotated[str | None, options.Device] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The first of the seeds.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Trainings at a time. Default: one a core, or 1.")] = None,
+    seed: Annotated[int | None, _Seed] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at a time. Default: one a core; 1 on a GPU.")
+    ] = None,
     plan: Annotated[bool, _Plan] = False,
     format: options.FormatOption = Format.table,
     quiet: options.Quiet = False,
@@ -46,7 +53,6 @@ def study(
     large as the budget lets it be. One that was interrupted goes on when it is asked for again.
     """
     from nas.conduct import INTERRUPTED
-    from nas.plugins import absolute
     from nas.studies import STUDIES, conduct, load, report
     from nas.studies import folder as folders
 
@@ -55,20 +61,25 @@ def study(
         print_rows(rows, format, columns=("name", "asks"), all_columns=("name", "asks"))
         return
     folder = out or Path("studies") / name
-    model = None if model is None else absolute(model)
-    given = {"data": data, "test_data": test_data, "model": model, "device": device, "seed": seed}
     say = _silent if quiet else _say
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
         load(name)  # which says where there is none of that name
+        given = conduct.asked_for(name, data=data, test_data=test_data, model=model, device=device, seed=seed)
         if folders.is_study(folder):
             conduct.check_same(folder, name, given, budget)
+            if plan:
+                _say(conduct.left(folder, workers=workers))
+                return
         else:
-            made = conduct.conditions_of({key: value for key, value in given.items() if value is not None})
+            folders.check_new(folder)  # before minutes of measuring
+            made = conduct.conditions_of(given)
             count = conduct.workers_of(made.device, workers)
             minutes = _MINUTES if budget is None else budget
             found = conduct.planned(name, made, budget_s=60 * minutes, workers=count)
             for line in conduct.described(name, found, budget_s=60 * minutes):
                 _say(line) if plan else say(line)
+            if workers is not None and count < workers:
+                _say(f"{count} trainings at a time, not {workers}: there are no more cores")
             if plan:
                 return
             conduct.begin(name, made, found, folder, budget_min=minutes)
@@ -78,8 +89,9 @@ def study(
             _say(f"interrupted; what is done is kept: go on with: nas study {name} -o {folder}")
             raise typer.Exit(INTERRUPTED) from None
         told = conduct.told(folder, results)
-        written = report.write(folder, told)
-    _print(folder, told, format)
+    _print(folder, told, format)  # before the files, which a full disk would not take
+    sys.stdout.flush()
+    written = report.write(folder, told)
     say("written: " + ", ".join(map(str, written)))
     if told.panels and folder / report.FIGURE not in written:
         say("no figure was drawn, which needs matplotlib: pip install 'training-aware-nas[plot]', and ask again")

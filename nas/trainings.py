@@ -21,6 +21,7 @@ import nas
 from nas.interrupts import first_interrupt
 from nas.locks import exclusive
 from results.store import check_free
+from results.whole_file import write_whole
 
 if TYPE_CHECKING:
     from trainers.epoch import Epoch
@@ -135,6 +136,19 @@ def reopen(folder: Path, device: str, *, group: Group | None = None) -> Training
     with locked(folder):  # so that no checkpoint is removed while it is read
         shutil.rmtree(folder / RAY, ignore_errors=True)
         return _opened(folder, content, device, ALONE)
+
+
+def note_places(folder: Path, source: str, test_source: str | None) -> None:
+    """Note where the pictures of a training are now, since its folder was moved with them.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read`.
+        OSError: the disk would not take it.
+    """
+    content = read(folder)
+    places = {"source": source, "test_source": test_source}
+    if any(content[name] != place for name, place in places.items()):
+        write_whole(folder / FILE, (json.dumps(content | places, indent=1) + "\n").encode())
 
 
 def _opened(folder: Path, content: Mapping[str, Any], device: str, group: Group) -> Training:

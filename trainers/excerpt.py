@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,5 +70,10 @@ def _write(
         }
     ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial)
-    partial.replace(path)
+    try:
+        pq.write_table(table, partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, f"the pictures could not be written ({why}): make room", str(path)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from nas.studies import folder as folders
@@ -33,10 +34,24 @@ def compact(study: Path, folder: Path) -> None:
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for run in sorted(path.parent for path in (study / RUNS).rglob("run.json")):
-        compact_run(TrialStore.open(run), folder / run.relative_to(study))
+        to = folder / run.relative_to(study)
+        compact_run(TrialStore.open(run), to)
+        _name_pictures(to / "run.json", "configuration", "options")
     trained = sorted(path for path in (study / TRAININGS).glob("*/metrics.parquet"))
     if trained:
         gather_metrics({path.parent.name: path for path in trained}, folder / METRICS)
     for name in (folders.STEPS, folders.FILE):
         if (study / name).is_file():
             write_whole(folder / name, (study / name).read_bytes())
+    _name_pictures(folder / folders.FILE, "conditions")
+
+
+def _name_pictures(path: Path, *keys: str) -> None:
+    """Leave of the places of the pictures their names: who is handed it has others, and no use for them."""
+    content = inner = json.loads(path.read_text())
+    for key in keys:
+        inner = inner.get(key, {})
+    for name in ("data", "test_data"):
+        if inner.get(name):
+            inner[name] = Path(inner[name]).name
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())

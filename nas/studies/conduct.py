@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.plugins import absolute
 from nas.progress import duration
 from nas.studies import STUDIES, load
 from nas.studies import folder as folders
@@ -60,9 +62,40 @@ def conditions_of(given: Mapping[str, Any]) -> Conditions:
     return replace(made, device=torch_device(made.device).type)
 
 
+def asked_for(
+    name: str, *, data: str | None, test_data: str | None, model: str | None, device: str | None, seed: int | None
+) -> dict[str, Any]:
+    """The conditions of `conditions_of` that were asked for, those that name files by their absolute paths.
+
+    Args:
+        name: of the study.
+
+    Raises:
+        ValueError: there is no such study, or the study takes no pictures or no model.
+    """
+    study, places = load(name), {"data": data, "test_data": test_data}
+    for key, place in places.items():
+        if place is None:
+            continue
+        if not study.on_pictures:
+            raise ValueError(f"the study {name} needs no pictures; got --{key.replace('_', '-')} {place}: leave it out")
+        if not place.strip():
+            raise ValueError(f"--{key.replace('_', '-')} must name pictures; got {place!r}")
+        if Path(place).exists():
+            places[key] = str(Path(place).resolve())
+    if model is not None and not study.takes_model:
+        takers = [other for other in STUDIES if load(other).takes_model]
+        raise ValueError(f"a model (--model) can take part in {', '.join(takers)}; the study {name} takes none")
+    own = None if model is None else absolute(model)
+    given = {**places, "model": own, "device": device, "seed": seed}
+    return {key: value for key, value in given.items() if value is not None}
+
+
 def workers_of(device: str, count: int | None) -> int:
-    """Trainings at a time: as many as asked for, else one a core, and one on a GPU."""
-    return count or (usable_cores() if device == "cpu" else 1)
+    """Trainings at a time: as many as asked for, else one a core, and one on a GPU; on a CPU at most one a core."""
+    if device != "cpu":
+        return count or 1
+    return min(count or usable_cores(), usable_cores())
 
 
 def check_same(folder: Path, name: str, given: Mapping[str, Any], budget: float | None) -> None:
@@ -71,17 +104,20 @@ def check_same(folder: Path, name: str, given: Mapping[str, Any], budget: float 
     Args:
         folder: of the study.
         name: of the one that is asked for.
-        given: conditions asked for; None where nothing was said.
-        budget: in minutes, likewise.
+        given: conditions that were asked for (`asked_for`).
+        budget: in minutes; None where nothing was said.
 
     Raises:
         ValueError: it is another (says in what).
     """
+    from trainers.devices import torch_device
+
     content = folders.read(folder)
     if content["study"] != name:
         raise ValueError(f"{folder} holds the study {content['study']}, and {name} was asked for: name another --out")
-    for key, value in given.items():
-        if value is not None and key != "device" and value != content["conditions"][key]:
+    for key, asked in given.items():
+        value = torch_device(asked).type if key == "device" else asked
+        if value != content["conditions"][key]:
             raise ValueError(
                 f"a study that is gone on with must be the one it was; {folder} has {key} "
                 f"{content['conditions'][key]}, and {value} was asked for: leave it out, or name another --out"
@@ -99,7 +135,7 @@ def described(name: str, plan: Plan, *, budget_s: float) -> list[str]:
     more = "" if plan.larger_s is None else f"; the next larger size takes about {duration(plan.larger_s)}"
     return [
         f"{name}: {study.question} ({study.source})",
-        f"{plan.steps} steps; {in_words(plan.size)}",
+        f"steps {plan.steps}; {in_words(plan.size)}",
         f"about {duration(plan.expected_s)} of {duration(budget_s)}{more}",
     ]
 
@@ -119,8 +155,9 @@ def planned(name: str, conditions: Conditions, *, budget_s: float, workers: int)
         MemoryError: memory does not suffice for the smallest size.
         OSError: the pictures cannot be had.
     """
+    if not math.isfinite(budget_s):
+        raise ValueError(f"the budget must be a number of minutes, such as 60; got {budget_s / 60:g}")
     study = load(name)
-    _check_conditions(name, study, conditions)
     material = material_of(conditions) if study.on_pictures else NO_MATERIAL
     pace = Pace(conditions.device, classes=material.classes, channels=material.channels)
     here = Place(
@@ -134,7 +171,7 @@ def planned(name: str, conditions: Conditions, *, budget_s: float, workers: int)
     chosen: Plan | None = None
     for size in study.sizes(material):
         steps = study.steps(conditions, size, here)
-        expected_s = _together_s(steps, pace, workers)
+        expected_s = _together_s(steps, pace, workers, conditions.device)
         if expected_s > budget_s:
             if chosen is None and math.isinf(expected_s):
                 raise MemoryError(
@@ -151,14 +188,12 @@ def planned(name: str, conditions: Conditions, *, budget_s: float, workers: int)
     return chosen
 
 
-def _check_conditions(name: str, study: Study, conditions: Conditions) -> None:
-    if conditions.model is not None and not study.takes_model:
-        takers = [other for other in STUDIES if load(other).takes_model]
-        raise ValueError(f"a model (--model) can take part in {', '.join(takers)}; the study {name} takes none")
-
-
-def material_of(conditions: Conditions) -> Material:
+def material_of(conditions: Conditions, folder: Path | None = None) -> Material:
     """What pictures there are.
+
+    Args:
+        conditions: that name them.
+        folder: of a study, which has pictures of its own once it has begun.
 
     Raises:
         ValueError, OSError: they cannot be read.
@@ -167,6 +202,9 @@ def material_of(conditions: Conditions) -> Material:
 
     from trainers.decode import as_file, side_of
 
+    own = () if folder is None else drawn(folder)
+    if own and all(Path(file).is_file() for file in own):
+        conditions = replace(conditions, data=own[0], test_data=own[1])
     dataset = _dataset(conditions)
     first = dataset.train.at(0)
     grey = isinstance(first, np.ndarray) and (first.ndim == 2 or first.shape[-1] == 1)
@@ -187,10 +225,10 @@ def _dataset(conditions: Conditions) -> Dataset:
     return read_dataset(conditions.data, conditions.test_data)
 
 
-def _together_s(steps: Sequence[Step], pace: Pace, workers: int) -> float:
-    """Seconds of all steps: some side by side, the others one after the other."""
+def _together_s(steps: Sequence[Step], pace: Pace, workers: int, device: str) -> float:
+    """Seconds of all steps: some side by side, the others one after the other; those that share a GPU gain nothing."""
     others = [step.expected_s(pace) for step in steps if not step.alone]
-    rounds = -(-len(others) // workers)
+    rounds = -(-len(others) // (workers if device == "cpu" else 1))
     side_by_side = rounds * sum(others) / max(1, len(others))
     return side_by_side + sum(step.expected_s(pace) for step in steps if step.alone)
 
@@ -227,9 +265,41 @@ def go_on(folder: Path, *, workers: int | None, say: Say, quiet: bool = False) -
         BlockingIOError: another process is at it.
         ValueError, OSError, FloatingPointError: of a step that fails; those that are done are kept.
     """
+    study, steps, place = _opened(folder, workers, say, quiet=quiet)
+    done = folders.results(folder)
+    left = [step for step in steps if step.name not in done]
+    if left:
+        with folders.locked(folder):
+            if study.on_pictures:
+                _draw_pictures(folder)
+            _take(left, len(steps), place)
+        done = folders.results(folder)
+    return {step.name: done[step.name] for step in steps}
+
+
+def left(folder: Path, *, workers: int | None) -> str:
+    """What a study still has to do and how long that takes, in words.
+
+    Raises:
+        ValueError, OSError: its folder, or its pictures, cannot be read.
+    """
+    study, steps, place = _opened(folder, workers, _silent)
+    done = folders.results(folder)
+    ahead = [step for step in steps if step.name not in done]
+    if not ahead:
+        return f"all {len(steps)} steps of {folder} are done"
+    material = NO_MATERIAL
+    if study.on_pictures:
+        material = material_of(Conditions(**folders.read(folder)["conditions"]), folder)
+    pace = Pace(place.device, classes=material.classes, channels=material.channels)
+    expected = duration(_together_s(ahead, pace, place.workers, place.device))
+    return f"{len(steps) - len(ahead)} of the {len(steps)} steps of {folder} are done; the others take about {expected}"
+
+
+def _opened(folder: Path, workers: int | None, say: Say, *, quiet: bool = False) -> tuple[Study, Sequence[Step], Place]:
+    """A study with its steps and its place, from its folder."""
     content = folders.read(folder)
-    name, size, conditions = content["study"], content["size"], Conditions(**content["conditions"])
-    study = load(name)
+    conditions, study = Conditions(**content["conditions"]), load(content["study"])
     place = Place(
         folder=folder,
         source=conditions.data,
@@ -242,16 +312,17 @@ def go_on(folder: Path, *, workers: int | None, say: Say, quiet: bool = False) -
     if study.on_pictures:
         source, test_source = drawn(folder)
         place = replace(place, source=source, test_source=test_source)
-    steps = study.steps(conditions, size, place)
-    done = folders.results(folder)
-    left = [step for step in steps if step.name not in done]
-    if left:
-        with folders.locked(folder):
-            if study.on_pictures:
-                _draw_pictures(conditions, size, folder)
-            _take(left, len(steps), place)
-        done = folders.results(folder)
-    return {step.name: done[step.name] for step in steps}
+    with _from(folder / folders.FILE):
+        return study, study.steps(conditions, content["size"], place), place
+
+
+@contextmanager
+def _from(path: Path) -> Iterator[None]:
+    """While the block runs, what is missing or foreign in a file is said to be that."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} is not as this release writes it ({error!r}): {folders.RESTORE}") from error
 
 
 def drawn(folder: Path) -> tuple[str, str]:
@@ -260,9 +331,14 @@ def drawn(folder: Path) -> tuple[str, str]:
     return train, test
 
 
-def _draw_pictures(conditions: Conditions, size: Size, folder: Path) -> None:
+def _draw_pictures(folder: Path) -> None:
+    """Draw the pictures that a study takes, where they are not in its folder; then nobody asks for their source."""
     from trainers.excerpt import write_excerpt
 
+    if all(Path(file).is_file() for file in drawn(folder)):
+        return
+    content = folders.read(folder)
+    conditions, size = Conditions(**content["conditions"]), content["size"]
     write_excerpt(
         _dataset(conditions),
         folder / PICTURES,
@@ -299,6 +375,13 @@ def _silent(text: str) -> None:
 
 
 def told(folder: Path, results: Results) -> Told:
-    """What a study's results say."""
+    """What a study's results say.
+
+    Raises:
+        ValueError: they are not as its steps write them.
+    """
     content = folders.read(folder)
-    return load(content["study"]).told(Conditions(**content["conditions"]), content["size"], results)
+    conditions = Conditions(**content["conditions"])
+    conditions = replace(conditions, data=Path(conditions.data).name)  # who reads it has no use for the place
+    with _from(folder / folders.STEPS):
+        return load(content["study"]).told(conditions, content["size"], results)

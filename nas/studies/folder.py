@@ -30,9 +30,19 @@ RUNS, TRAININGS = "runs", "trainings"
 """Within a study's folder, where its runs and its trainings are."""
 
 
+RESTORE = "restore it from a copy, or begin in another folder"
+
+
 def is_study(folder: Path) -> bool:
     """Whether a folder is a study's."""
     return (folder / FILE).is_file()
+
+
+def check_new(folder: Path) -> None:
+    """Raise FileExistsError where a folder could not be a new study's, because it holds something, or is none."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"a study needs a folder of its own, and {folder} is none: name another")
+    check_free(folder)
 
 
 def begin(folder: Path, name: str, conditions: Conditions, size: Size, *, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +56,7 @@ def begin(folder: Path, name: str, conditions: Conditions, size: Size, *, about:
         FileExistsError: the folder holds something.
         OSError: the disk would not take it.
     """
-    check_free(folder)
+    check_new(folder)
     content = {
         "schema_version": SCHEMA_VERSION,
         "study": name,
@@ -74,8 +84,12 @@ def read(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
         found = content["schema_version"]
+        if found == SCHEMA_VERSION:
+            Conditions(**content["conditions"])
+            about = [content[name] for name in ("study", "begun", "versions", "budget_min", "source", "device")]
+            dict(content["size"]), about[2]["nas"], about[2]["torch"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read ({error!r}): restore it from a copy, or begin in another") from error
+        raise ValueError(f"{path} cannot be read ({error!r}): {RESTORE}") from error
     if found != SCHEMA_VERSION:
         raise ValueError(f"{folder} has schema version {found}, and this release reads {SCHEMA_VERSION}")
     return dict(content)
@@ -90,8 +104,8 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / STEPS
     if not path.is_file():
         return {}
-    lines = path.read_text().split("\n")
     found = {}
+    lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines[:-1], 1):  # what comes after the last line's end is torn, or empty
         try:
             entry = json.loads(line)

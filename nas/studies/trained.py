@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,7 @@ def trained(folder: Path, task: TrainingTask, device: str) -> dict[str, Any]:
     new = not trainings.is_training(folder)
     if not new:
         check_task(folder, task)
+        trainings.note_places(folder, task.source, task.test_source)
     training = trainings.begin(task, folder, device, provenance={}) if new else trainings.reopen(folder, device)
     with trainings.locked(folder):
         if training.told:  # a kill may have come after the checkpoint and before this
@@ -69,7 +71,7 @@ def side_by_side(
     """
     spawn = multiprocessing.get_context("spawn")
     count = min(workers, max(1, len(calls)))
-    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(device,))
+    pool = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(device, os.getpid()))
     try:
         asked = {pool.submit(_timed, call): name for name, call in calls.items()}
         for future in as_completed(asked):
@@ -82,14 +84,23 @@ def side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(device: str) -> None:
+def _begin(device: str, parent: int) -> None:
     import signal
+    import threading
 
     from trainers.devices import torch_device, use_one_core
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends these
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if torch_device(device).type == "cpu":
         use_one_core()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that asked for it was killed: else it would train on, and keep others from it."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _timed(call: Callable[[], Mapping[str, Any]]) -> tuple[dict[str, Any], float]:
@@ -124,7 +135,7 @@ def _results(training: Training, ran_s: float | None) -> dict[str, Any]:
 
 
 def check_task(folder: Path, task: TrainingTask) -> None:
-    """That a training's folder has the training of a task.
+    """That a training's folder has the training of a task, wherever its pictures are: what they are is checked later.
 
     Raises:
         ValueError: it has another (says in what).
@@ -134,7 +145,7 @@ def check_task(folder: Path, task: TrainingTask) -> None:
     content = trainings.read(folder)
     there = trainings.task_of(content)[0].to_json()
     asked = replace(task, recipe=task.recipe.for_pictures(content["pictures"]["train"])).to_json()
-    different = [name for name in asked if asked[name] != there[name]]
+    different = [name for name in asked if asked[name] != there[name] and name not in ("source", "test_source")]
     if different:
         name = different[0]
         raise ValueError(

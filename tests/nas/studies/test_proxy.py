@@ -90,7 +90,7 @@ def test_what_held_is_told_by_the_interval() -> None:
     }
     assert [claim.verdict for claim in told(1.0, 1.0, 1.0, 4).claims] == ["not told apart"] * 4, "of four networks"
     above = told(0.6, 0.3, 0.8).claims[1]
-    assert above.found == pytest.approx((0.1, -0.2, 0.3, 12))
+    assert above.found == pytest.approx((0.6, 0.3, 0.8, 12))
     assert above.paper == "tells nothing of its proxy's agreement"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +26,7 @@ from results.analysis.claims import Claim, Interval
 from results.analysis.panels import Mark, Panel
 from results.metrics import read_metrics, write_metrics
 from search_spaces import PUBLISHED
+from trainers.cores import usable_cores
 
 DONE: list[str] = []
 """The steps that were done in this process."""
@@ -134,7 +137,7 @@ def test_two_processes_do_not_go_on_at_once(tmp_path: Path) -> None:
 
 def test_a_study_that_is_gone_on_with_is_the_one_it_was(tmp_path: Path) -> None:
     folder = study_in(tmp_path / "s")
-    conduct.check_same(folder, "v1-v2", {"data": None, "seed": 0}, None)
+    conduct.check_same(folder, "v1-v2", {"data": "mnist5k", "device": "auto", "seed": 0}, None)
     conduct.check_same(folder, "v1-v2", {}, 0.1)
     for name, given, budget, said in (
         ("adaptive", {}, None, "holds the study v1-v2, and adaptive was asked for"),
@@ -164,14 +167,104 @@ def test_what_is_written_says_all(tmp_path: Path) -> None:
     assert written == {"table.csv", "claims.csv", "figure.svg", "findings.md"}
     assert (folder / "table.csv").read_text() == "number,square,paper\n1,1,?\n2,4,?\n3,9,?\n"
     page = (folder / "findings.md").read_text()
-    for part in ("| 3 | 9 | ? |", "This holds here: +14.000", "- numbers, not pictures", "(figure.svg)", "numbers 3"):
+    for part in ("| 3 | 9 | ? |", "this holds here, +14.000", "- numbers, not pictures", "(figure.svg)", "numbers 3"):
         assert part in page
     json.dumps(report.as_json(folder, said))
 
 
-def test_a_model_is_refused_where_none_takes_part() -> None:
-    with pytest.raises(ValueError, match=r"--model"):
-        conduct.planned("v1-v2", Conditions(model="a:b"), budget_s=9, workers=1)
+def test_what_a_study_has_no_use_for_is_refused(tmp_path: Path) -> None:
+    for option, value, said in (
+        ("--model", "a:b", "--model"),
+        ("--data", "pictures", "needs no pictures; got --data pictures"),
+        ("--budget", "inf", "a number of minutes"),
+        ("--seed", str(2**63), "4294967295"),
+    ):
+        found = nas("study", "v1-v2", option, value, "-o", tmp_path / "s")
+        assert found.code
+        assert said in found.err
+        assert not (tmp_path / "s").exists()
+
+
+def test_a_plan_does_nothing_also_of_a_study_that_has_begun(tmp_path: Path) -> None:
+    folder = study_in(tmp_path / "s")
+    (folder / "stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        conduct.go_on(folder, workers=1, say=quiet)
+    DONE.clear()
+    found = nas("study", "v1-v2", "--plan", "-o", folder)
+    assert found.code == 0
+    assert "1 of the 3 steps" in found.err
+    assert "about 5 s" in found.err
+    assert not DONE
+    (folder / "stop").unlink()
+    conduct.go_on(folder, workers=1, say=quiet)
+    assert "all 3 steps" in nas("study", "v1-v2", "--plan", "-o", folder).err
+
+
+def test_what_was_found_is_told_also_where_the_disk_takes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path, told: Told) -> list[Path]:
+        raise OSError(errno.ENOSPC, "no room", str(folder))
+
+    monkeypatch.setattr(report, "write", full)
+    found = nas("study", "v1-v2", "-o", study_in(tmp_path / "s"))
+    assert found.code == 1
+    assert "Squares are above none: this holds here" in found.out
+    assert "no room" in found.err
+
+
+def test_no_more_trainings_at_a_time_than_cores() -> None:
+    assert conduct.workers_of("cpu", 10**6) == conduct.workers_of("cpu", None) == usable_cores()
+    assert (conduct.workers_of("cpu", 1), conduct.workers_of("cuda", None), conduct.workers_of("cuda", 3)) == (1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"conditions": {"data": "mnist5k", "colour": "red"}}, "study.json cannot be read"),
+        ({"versions": None}, "study.json cannot be read"),
+        ({"size": {"letters": 3}}, "study.json is not as this release writes it"),
+    ],
+)
+def test_a_broken_study_is_said_to_be_that(tmp_path: Path, change: Mapping[str, Any], said: str) -> None:
+    folder = study_in(tmp_path / "s")
+    path = folder / folders.FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    found = nas("study", "v1-v2", "-o", folder)
+    assert found.code == 1
+    assert said in found.err
+    assert "restore it from a copy" in found.err
+
+
+def test_results_that_are_not_a_studys_are_said_to_be_that(tmp_path: Path) -> None:
+    folder = study_in(tmp_path / "s")
+    results = conduct.go_on(folder, workers=1, say=quiet)
+    with pytest.raises(ValueError, match=r"steps\.jsonl is not as this release writes it \(KeyError\('square'\)\)"):
+        conduct.told(folder, results | {"square-1": {}})
+    (folder / folders.STEPS).write_bytes(b"\xff\xfe\n")
+    with pytest.raises(ValueError, match=r"line 1 of .*steps\.jsonl"):
+        folders.results(folder)
+
+
+def test_pictures_that_were_drawn_are_all_that_is_needed(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = {"numbers": 3, "pictures": 20, "test_pictures": 10}
+    monkeypatch.setattr("nas.studies.conduct.load", lambda name: replace(MADE, on_pictures=True))
+    folder = tmp_path / "s"
+    given = conduct.asked_for("v1-v2", data=os.path.relpath(pictures), test_data=None, model=None, device=None, seed=1)
+    assert given == {"data": str(pictures), "seed": 1}, "the same from whatever folder"
+    conditions = conduct.conditions_of(given)
+    conduct.begin("v1-v2", conditions, conduct.Plan(size, 3, 6.0, None), folder, budget_min=0.1)
+    (folder / "stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        conduct.go_on(folder, workers=1, say=quiet)
+    pictures.unlink()
+    moved = folder.rename(tmp_path / "moved")
+    (moved / "stop").unlink()
+    assert conduct.material_of(conditions, moved).train == 20
+    assert len(conduct.go_on(moved, workers=1, say=quiet)) == 3
 
 
 @pytest.mark.parametrize("train", [250, 4_000, 60_000])
@@ -246,6 +339,8 @@ def test_a_compacted_study_says_the_same(tmp_path: Path) -> None:
         "runs/search/run.json",
         "runs/search/trials.parquet",
     }
+    for file in ("study.json", "runs/search/run.json"):
+        assert str(tmp_path) not in (tmp_path / "small" / file).read_text(), "places are of no use to others"
     assert read_metrics(tmp_path / "small" / "metrics.parquet")[["training", "of"]].to_numpy().tolist() == [
         ["a", "a"],
         ["b", "b"],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,3 +74,60 @@ def test_a_training_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path, mo
     assert whole["pixels"] == 7 * 32 * (2 * 8**2 + 2 * 16**2)  # 240 pictures are 7 batches
     with pytest.raises(ValueError, match="its seed is 0, and 1 was asked for"):
         trained(tmp_path / "cut", task(tmp_path, seed=1), "cpu")
+
+
+def test_a_training_goes_on_where_its_pictures_are_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    made = task(tmp_path / "here")
+    write = trainings.write_results
+
+    def cut_off(training: Any, folder: Path) -> None:
+        if len(training.told) == 1:
+            raise KeyboardInterrupt
+        write(training, folder)
+
+    monkeypatch.setattr(trainings, "write_results", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "here" / "cut", made, "cpu")
+    monkeypatch.undo()
+    there = (tmp_path / "here").rename(tmp_path / "there")
+    rest = trained(there / "cut", task(there), "cpu")
+    assert rest["outside_share"] is None, "it went on"
+    (there / "test.parquet").unlink()
+    pictures(there / "test.parquet", 100, seed=7)
+    with pytest.raises(ValueError, match="pictures"):
+        trained(there / "cut", task(there), "cpu")
+
+
+def test_workers_end_when_who_asked_for_them_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time\n"
+        "from functools import partial\n"
+        "from nas.studies.trained import side_by_side\n"
+        "if __name__ == '__main__':\n"
+        "    calls = {name: partial(time.sleep, 60) for name in 'ab'}\n"
+        "    list(side_by_side(calls, device='cpu', workers=2))\n"
+    )
+    parent = subprocess.Popen([sys.executable, script])
+    try:
+        _until(lambda: len(_spawned(parent.pid)) == 2)
+        workers = _spawned(parent.pid)
+        time.sleep(3)  # until they are at it
+    finally:
+        parent.kill()
+        parent.wait()
+    _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def _spawned(pid: int) -> list[int]:
+    """The processes that a process spawned to work, on Linux."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.1)
