@@ -58,7 +58,7 @@ def test_what_held_is_told_by_the_interval() -> None:
     made = told(paper=(0.107, 0.117, 0.127), random_adaptive=(-0.02, 0.01, 0.0))
     assert [claim.verdict for claim in made.claims] == ["holds", "not told apart"]
     assert made.claims[0].found == pytest.approx((0.117, 0.117 - 0.024842, 0.117 + 0.024842, 3), abs=1e-6)
-    assert str(made.claims[0]).endswith("+11.70 (+9.22 to +14.18), n = 3; the paper: +0.8 points.")
+    assert str(made.claims[0]).endswith("+11.70 (+9.22 to +14.18), n = 3. The paper: +0.8 points.")
     assert made.claims[1].paper == "+0.7 points"
     assert told(paper=(-0.02, -0.02, -0.021), random_adaptive=(0, 0, 0)).claims[0].verdict == "the opposite holds"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coloured_pictures import pictures
 from made_run import make_run
+from nas_command import nas
+from small_studies import in_process
 
 from nas.studies.discovery import STUDY, networks, with_choices_of
 from nas.studies.discovery_analysis import PAPERS, RANDOM, REWARDS, SEARCHED, Analyse, ranked_by
@@ -170,3 +174,29 @@ def test_few_pictures_are_kept_for_the_test_too() -> None:
     assert only["minival"] < only["pictures"] / 4
     with pytest.raises(ValueError, match=r"at least 214 training pictures.*there are 60"):
         STUDY.sizes(replace(few, train=60))
+
+
+def test_its_smallest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_process(monkeypatch)
+    monkeypatch.setattr("trainers.proxy.BLOCKS", 3)  # most of the time is that of timings
+    monkeypatch.setattr("trainers.proxy.PRECISION", None)
+    source = ("--data", pictures(tmp_path / "a.parquet", 420), "--test-data", pictures(tmp_path / "b.parquet", 60))
+    command = ("study", "discovery", *source, "--device", "cpu", "--workers", "1", "--out", tmp_path / "out")
+    outcome = nas(*command, "--budget", "2", "--format", "json")
+    assert outcome.code == 0, outcome.err
+    told = json.loads(outcome.out)
+    assert (told["size"]["candidates"], told["size"]["epochs"]) == (5, 1)
+    tables = {name: TrialStore.open(tmp_path / "out" / RUNS / name).frame() for name in (SEARCHED, RANDOM)}
+    assert {name: len(table) for name, table in tables.items()} == {SEARCHED: 5, RANDOM: 5}
+    accuracies = {row["part"]: row["here"] for row in told["table"] if row["what"] == "test accuracy"}
+    assert set(accuracies) == {f"{name}, 10 epochs" for name in ("best", "v2-like", "v1-like")}
+    assert max(accuracies.values()) > 0.4, "of four classes, so it is no matter of chance"
+    for value in accuracies.values():
+        assert 120 * value == pytest.approx(round(120 * value)), "each is of two trainings and 60 test pictures"
+    best = next(note for note in told["notes"] if note.startswith("best: "))
+    assert best.endswith(best_of(tables[SEARCHED]))
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"table.csv", "claims.csv", "figure.svg", "findings.md"} <= files
+    steps = (tmp_path / "out" / "steps.jsonl").read_text()
+    assert nas(*command, "--format", "json").out == outcome.out
+    assert (tmp_path / "out" / "steps.jsonl").read_text() == steps, "nothing is done twice"
