@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,14 @@ def test_what_is_told_where_smaller_is_better() -> None:
     assert (smaller["b6_images_per_s"], larger["b6_images_per_s"]) == (4.0, 2.0)
     assert (smaller["paper_accuracy"], larger["paper_accuracy"]) == (0.846, 0.843)
     assert (smaller["paper_images_per_s_tpuv3_128"], larger["paper_images_per_s_tpuv3_128"]) == (93, None)
-    assert "76" in str(smaller) and round(told.panels[1].marks[0].paper, 2) == 1.81  # noqa: PT018
-    assert told.panels[1].marks[1].paper == pytest.approx(37 / 29)
+    assert (smaller["paper_images_per_s_tpuv3_32"], larger["paper_images_per_s_tpuv3_32"]) == (76, 42)
+    speeds = {mark.label: mark for mark in told.panels[1].marks}
+    assert told.panels[1].log
+    assert speeds["B6, TPUv3, batches of 32"].paper == pytest.approx(76 / 42)
+    assert speeds["B6, V100, batches of 12"].paper == pytest.approx(37 / 29)
+    assert [label for label, mark in speeds.items() if math.isfinite(mark.value)] == ["B6 here", "the trainings here"]
+    assert any("(epochs: 3)" in line for line in told.changed)
+    assert any(line.startswith("intervals are of 3 seeds") for line in told.changed)
 
 
 def test_the_other_verdicts() -> None:

@@ -122,7 +122,14 @@ def test_the_papers_rows_stand_beside() -> None:
     assert (row["accuracy_constant"], row["accuracy_progressive"], row["n"]) == (0.837, 0.840, None)
     assert row["time"] == pytest.approx(15.2 / 42.9)
     assert len(made.table) == 2 + 5
-    assert [len(panel.marks) for panel in made.panels] == [2 + 5, 2 * 2 + 5]
+    assert [len(panel.marks) for panel in made.panels] == [2 + 5, 2 + 5]
+    assert [mark.label for mark in made.panels[1].marks[:2]] == [
+        "V2-like (0.55 of the pixels)",
+        "V1-like (0.55 of the pixels)",
+    ]
+    assert made.panels[1].axis.startswith("time")
+    (seeds,) = [line for line in made.changed if line.startswith("intervals are of 3 seeds")]
+    assert "runs" not in seeds, "Table 12 does not tell them"
 
 
 @pytest.mark.usefixtures("_one_thread")

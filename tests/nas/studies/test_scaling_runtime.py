@@ -54,6 +54,7 @@ def test_the_opposite_is_told_where_the_time_follows_macs() -> None:
     assert rows["both", "activations"]["paper_r"] == 0.95
     assert rows["efficientnetv2-b0", "activations"]["paper_r"] is None
     assert (rows["both", "macs"]["n"], rows["efficientnet-b0", "macs"]["n"]) == (18, 9)
+    assert len({panel.axis for panel in told.panels}) == 1, "panels of one range"
 
 
 def test_nothing_is_told_where_the_noise_is_larger() -> None:

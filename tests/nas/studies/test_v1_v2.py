@@ -69,6 +69,10 @@ def test_what_is_told_of_each_pair() -> None:
     assert (m["paper_v1"], m["paper_v2"], m["paper_unit"]) == (54, 13, "hours")
     assert round(rows["efficientnetv2-m", "macs"]["v1_value"]) == 38  # B7 at 600 px, as printed
     assert all(list(row) == list(told.table[0]) for row in told.table)
+    assert told.panels[0].title == "training: here a step, in the paper whole trainings on TPUv3"
+    assert any(line.startswith("accuracy is not taken again") for line in told.changed)
+    first_alone = STUDY.told(Conditions(), {**WHOLE, "pairs": 1}, results)
+    assert first_alone.panels[0].title == "training: here a step", "of which the paper has no training"
 
 
 def test_both_train_at_one_size_and_run_at_their_own() -> None:
