@@ -76,7 +76,7 @@ def test_what_held_is_told_by_the_interval() -> None:
     made = told(paper=(0.107, 0.117, 0.127), random_adaptive=(-0.02, 0.01, 0.0))
     assert [claim.verdict for claim in made.claims] == ["holds", "not told apart"]
     assert made.claims[0].found == pytest.approx((0.117, 0.117 - 0.024842, 0.117 + 0.024842, 3), abs=1e-6)
-    assert str(made.claims[0]).endswith("+11.70 (+9.22 to +14.18), n = 3; the paper: +0.8 points.")
+    assert str(made.claims[0]).endswith("+11.70 (+9.22 to +14.18), n = 3. The paper: +0.8 points.")
     assert made.claims[1].paper == "+0.7 points"
     assert told(paper=(-0.02, -0.02, -0.021), random_adaptive=(0, 0, 0)).claims[0].verdict == "the opposite holds"
 
@@ -109,5 +109,5 @@ def test_its_smallest_size_through_the_command_line(tmp_path: Path, monkeypatch:
     assert sorted(done) == sorted(f"{kind}-seed{seed}" for kind in PAPER for seed in (0, 1))
     assert [claim["n"] for claim in found["claims"]] == [2, 2]
     accuracies = [row["accuracy"] for row in found["table"]]
-    assert found["claims"][1]["mean"] == pytest.approx(accuracies[3] - accuracies[2])
+    assert found["claims"][1]["mean"] == pytest.approx(100 * (accuracies[3] - accuracies[2]))
     assert (tmp_path / "out" / "findings.md").is_file()

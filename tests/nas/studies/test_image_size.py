@@ -69,8 +69,8 @@ def test_what_is_told_where_smaller_is_better() -> None:
 
 
 def test_the_other_verdicts() -> None:
-    assert told_of((0.75, 0.76, 0.77), (0.71, 0.72, 0.73), (1, 0.9, 1.1)).claims[0].verdict == "holds"
-    opposite = told_of((0.70, 0.71, 0.72), (0.75, 0.76, 0.77), (1.2, 1.1, 1.3))
+    assert told_of((0.75, 0.761, 0.77), (0.71, 0.72, 0.73), (1, 0.9, 1.1)).claims[0].verdict == "holds"
+    opposite = told_of((0.70, 0.711, 0.72), (0.75, 0.76, 0.77), (1.2, 1.1, 1.3))
     assert [claim.verdict for claim in opposite.claims[:2]] == ["the opposite holds", "the opposite holds"]
     assert told_of((0.7, 0.7, 0.7), (0.7, 0.7, 0.7), (1, 0.9, 1.1)).claims[1].verdict == "not told apart"
 

@@ -57,7 +57,7 @@ def test_what_is_told_of_each_pair() -> None:
     assert verdicts["efficientnetv2-s trains faster than efficientnet-b5"] == "not told apart"
     first = told.claims[0]
     assert first.found == (2.0, 1.25, 2.5, 9)
-    assert str(told.claims[-1]).endswith("n = 9; the paper: 2.98 times (latency on a V100, batches of 16).")
+    assert str(told.claims[-1]).endswith("n = 9. The paper: 2.98 times (latency on a V100, batches of 16).")
     assert told.claims[-2].paper == "4.15 times (hours of the same training on 32 TPUv3 cores)"
     rows = {(row["v2"], row["what"]): row for row in told.table}
     assert len(rows) == 20
