@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.studies.networks import like
-from nas.studies.recipes import NETWORK, fitted, scheduled, scheduled_unlike_the_paper, seeds_of
+from nas.studies.recipes import (
+    NETWORK,
+    fitted,
+    scheduled,
+    scheduled_unlike_the_paper,
+    seeds_of,
+    trained_unlike_the_paper,
+)
 from nas.studies.sizes import training_sizes
 from nas.studies.steps import Train
 from nas.studies.study import Conditions, Place, Results, Size, Study, Told
@@ -76,7 +83,7 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
         claims.append(Claim(f"Adaptation gains accuracy in {name}", gained, "points", f"{100 * paper:+.1f} points"))
         worth.append(Mark.of(name, gained, scale=100, paper=paper))
     panels = [
-        Panel("accuracy", "test accuracy, %", accuracies),
+        Panel("accuracy", "test accuracy, %", accuracies, within=(0.0, 100.0)),
         Panel("what adaptation gains", "points of accuracy", worth, none=0.0),
     ]
     return Told(table=rows, claims=claims, panels=panels, changed=changed(conditions, size))
@@ -87,8 +94,17 @@ def changed(conditions: Conditions, size: Size) -> list[str]:
     return [
         *scheduled_unlike_the_paper(conditions, size),
         f"network: EfficientNetV2-B0 at {size['width']:g} of its width",
-        f"a random size is drawn every {period_epochs(size['epochs']):.3g} epochs; in the paper every 8",
+        _drawn(size["epochs"]),
+        *trained_unlike_the_paper(size, runs=3),
     ]
+
+
+def _drawn(epochs: int) -> str:
+    """How often a random size is drawn."""
+    period, share = period_epochs(epochs), "every 8 of 350 epochs"
+    if period > 1:
+        return f"a random size is drawn every {period:.3g} of {epochs} epochs, the paper's share ({share})"
+    return f"a random size is drawn every epoch, in all {epochs}; in the paper {share}, in all {PERIODS:.0f}"
 
 
 def _name(schedule: str, seed: int) -> str:

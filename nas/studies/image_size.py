@@ -8,11 +8,12 @@ time is short) is timed at both sizes, in equal batches; accuracy is that of a s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.studies.networks import in_width, like
-from nas.studies.recipes import NETWORK, brief, fitted, seeds_of, timed
+from nas.studies.recipes import NETWORK, brief, fitted, seeds_of, timed, trained_unlike_the_paper
 from nas.studies.sizes import at_share, timed_and_training_sizes
 from nas.studies.steps import Compare, Train, times_as_fast
 from nas.studies.study import Conditions, Place, Results, Size, Step, Study, Told
@@ -130,11 +131,13 @@ def _panels(here: Sequence[int], better: Interval, faster: Interval, sooner: Int
             "training speed",
             "times as fast as at the larger size",
             [
-                Mark.of("B6, paper: TPUv3", faster, paper=_paper_times("tpuv3_32")),
-                Mark.of("B6, paper: V100", faster, paper=_paper_times("v100_12")),
+                Mark.of("B6 here", faster),
+                Mark("B6, TPUv3, batches of 32", math.nan, math.nan, math.nan, paper=_paper_times("tpuv3_32")),
+                Mark("B6, V100, batches of 12", math.nan, math.nan, math.nan, paper=_paper_times("v100_12")),
                 Mark.of("the trainings here", sooner),
             ],
             none=1.0,
+            log=True,
         ),
     ]
 
@@ -152,10 +155,11 @@ def changed(conditions: Conditions, size: Size, here: Sequence[int]) -> list[str
         f"pictures: {size['pictures'] - size['minival']:,} of {conditions.data}, not ImageNet's 1,281,167",
         f"sides of {here[0]} and {here[1]} px, not {PAPER_SIDES[0]} and {PAPER_SIDES[1]}; both are evaluated at "
         f"{here[1]} px",
-        f"accuracy is of EfficientNetV2-B0 at {size['width']:g} of its width, trained for {size['epochs']} epochs, not "
-        "of EfficientNet-B6",
+        f"accuracy is of EfficientNetV2-B0 at {size['width']:g} of its width (epochs: {size['epochs']}), not of "
+        "EfficientNet-B6",
         f"B6{in_width(size)} timed on {conditions.device} in batches of {size['timed_batch']} at both sizes, "
         f"{timed_sides(size)[0]} and {timed_sides(size)[1]} px; the interval is of the pairs of blocks of one run",
+        *trained_unlike_the_paper(size),
     ]
 
 

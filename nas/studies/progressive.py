@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.studies.networks import like
-from nas.studies.recipes import fitted, scheduled, scheduled_unlike_the_paper, seeds_of
+from nas.studies.recipes import fitted, scheduled, scheduled_unlike_the_paper, seeds_of, trained_unlike_the_paper
 from nas.studies.sizes import training_sizes
 from nas.studies.steps import Train
 from nas.studies.study import Conditions, Place, Results, Size, Study, Told
@@ -84,7 +84,7 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
         rows.append(_row(label, accuracies, gained, time, pixels))
         claims += _claims(name, label, gained, time)
         differences.append(Mark.of(label, gained, scale=100))
-        shares += [Mark.of(label, time), Mark(f"{label}, its pixels", pixels, math.nan, math.nan)]
+        shares.append(Mark.of(f"{label} ({pixels:.2f} of the pixels)", time))
     for label, ((accuracy, hours), (progressive, fewer)) in PAPER.items():
         gained, time = _alone(progressive - accuracy), _alone(fewer / hours)
         rows.append({**_row(f"{label}, in the paper", (accuracy, progressive), gained, time, None), "n": None})
@@ -92,7 +92,7 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
         shares.append(_of_paper(label, time.mean))
     panels = [
         Panel("what progressive learning gains", "points of accuracy", differences, none=0.0),
-        Panel("what it costs", "over training at one size", shares, none=1.0, log=True),
+        Panel("what it costs", "time of training, over that at one size", shares, none=1.0, log=True),
     ]
     return Told(table=rows, claims=claims, panels=panels, changed=changed(conditions, size))
 
@@ -106,6 +106,7 @@ def changed(conditions: Conditions, size: Size) -> list[str]:
         + "; the paper has no V2 network in this table",
         "times are seconds of training on this device without evaluation, beside other trainings where there were "
         "workers for them; the paper's are hours",
+        *trained_unlike_the_paper(size),
     ]
 
 

@@ -68,6 +68,23 @@ def fitted(
     )
 
 
+def trained_unlike_the_paper(size: Size, *, runs: int | None = None) -> list[str]:
+    """What intervals of trainings are of, and whose recipe these follow.
+
+    Args:
+        runs: of the paper's trainings; None where it does not tell them.
+    """
+    theirs = "" if runs is None else f"; the paper's numbers are of {runs} runs"
+    recipe = brief(size)
+    return [
+        f"intervals are of {size['seeds']} seeds of the weights, the order and the variation of the pictures{theirs}. "
+        "All have the same excerpt of the pictures, the same split and the same test pictures, and of others the "
+        "intervals say nothing; each claim is judged at 5 % by itself",
+        f"the recipe is `small-cpu` ({recipe.optimizer.upper()}, batches of {recipe.batch_size}), not the paper's "
+        "for ImageNet (RMSProp, batches of 4,096)",
+    ]
+
+
 STRONG = {"randaugment": (3.0, 15.0), "mixup": (0.0, 0.2), "dropout": (0.0, 0.3)}
 """Regularisation with the first of the growing sizes and with the last. Where pictures are few it must be strong for
 progressive learning to pay, and weak where these are small (docs/benchmarks.md, Progressive learning)."""

@@ -115,7 +115,8 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
                 }
             )
             marks.append(Mark.of(metric, r, paper=float("nan") if paper is None else paper))
-        panels.append(Panel(f"{group}: step time with", "Pearson's r", marks))
+        title = "both together" if group == "both" else f"{group}, scaled"
+        panels.append(Panel(title, "Pearson's r with the step time", marks))
     claims = [
         Claim(
             f"Step time of {group}, scaled, follows activations more closely than {metric}",

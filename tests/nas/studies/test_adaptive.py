@@ -10,7 +10,7 @@ from coloured_pictures import pictures
 from nas_command import nas
 from small_studies import in_process
 
-from nas.studies.adaptive import PAPER, STUDY, period_epochs
+from nas.studies.adaptive import PAPER, STUDY, changed, period_epochs
 from nas.studies.study import Conditions, Place, Told
 from trainers.progressive import settings_at
 
@@ -53,6 +53,24 @@ def test_sizes_are_drawn_as_often_as_in_the_paper_or_every_epoch() -> None:
     assert 90 / period_epochs(90) == pytest.approx(350 / 8)
 
 
+def test_how_often_a_size_is_drawn_is_told_beside_the_papers() -> None:
+    at = {epochs: changed(Conditions(), {**SIZE, "epochs": epochs}) for epochs in (1, 90)}
+    said = {epochs: [line for line in lines if "a random size" in line] for epochs, lines in at.items()}
+    assert said[90] == ["a random size is drawn every 2.06 of 90 epochs, the paper's share (every 8 of 350 epochs)"]
+    assert said[1] == ["a random size is drawn every epoch, in all 1; in the paper every 8 of 350 epochs, in all 44"]
+    assert not any("1 epochs" in line for line in at[1])
+
+
+def test_what_intervals_are_of_is_told() -> None:
+    (seeds,) = [line for line in changed(Conditions(), SIZE) if line.startswith("intervals")]
+    assert seeds.startswith("intervals are of 3 seeds of the weights, the order and the variation of the pictures; the")
+    assert "the paper's numbers are of 3 runs" in seeds
+    assert "same excerpt of the pictures, the same split and the same test pictures" in seeds
+    assert "each claim is judged at 5 % by itself" in seeds
+    (recipe,) = [line for line in changed(Conditions(), SIZE) if line.startswith("the recipe")]
+    assert "`small-cpu` (SGD, batches of 64), not the paper's" in recipe
+
+
 def test_what_held_is_told_by_the_interval() -> None:
     # half of an interval is 4.3027 / sqrt(3) standard deviations
     made = told(paper=(0.107, 0.117, 0.127), random_adaptive=(-0.02, 0.01, 0.0))
@@ -73,6 +91,7 @@ def test_the_papers_numbers_stand_beside() -> None:
         ("random resize", "yes"): (0.842, 0.0010),
     }
     assert rows["progressive resize", "yes"]["accuracy"] == pytest.approx(0.7)
+    assert made.panels[0].within == (0, 100)
     worth = made.panels[1].marks
     assert [mark.paper for mark in worth] == pytest.approx([0.8, 0.7])
     assert [mark.value for mark in worth] == pytest.approx([10, 0])
@@ -90,5 +109,5 @@ def test_its_smallest_size_through_the_command_line(tmp_path: Path, monkeypatch:
     assert sorted(done) == sorted(f"{kind}-seed{seed}" for kind in PAPER for seed in (0, 1))
     assert [claim["n"] for claim in found["claims"]] == [2, 2]
     accuracies = [row["accuracy"] for row in found["table"]]
-    assert found["claims"][1]["mean"] == pytest.approx(accuracies[3] - accuracies[2])
+    assert found["claims"][1]["mean"] == pytest.approx(100 * (accuracies[3] - accuracies[2]))
     assert (tmp_path / "out" / "findings.md").is_file()

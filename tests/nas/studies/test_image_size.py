@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,19 @@ def test_what_is_told_where_smaller_is_better() -> None:
     assert (smaller["b6_images_per_s"], larger["b6_images_per_s"]) == (4.0, 2.0)
     assert (smaller["paper_accuracy"], larger["paper_accuracy"]) == (0.846, 0.843)
     assert (smaller["paper_images_per_s_tpuv3_128"], larger["paper_images_per_s_tpuv3_128"]) == (93, None)
-    assert "76" in str(smaller) and round(told.panels[1].marks[0].paper, 2) == 1.81  # noqa: PT018
-    assert told.panels[1].marks[1].paper == pytest.approx(37 / 29)
+    assert (smaller["paper_images_per_s_tpuv3_32"], larger["paper_images_per_s_tpuv3_32"]) == (76, 42)
+    speeds = {mark.label: mark for mark in told.panels[1].marks}
+    assert told.panels[1].log
+    assert speeds["B6, TPUv3, batches of 32"].paper == pytest.approx(76 / 42)
+    assert speeds["B6, V100, batches of 12"].paper == pytest.approx(37 / 29)
+    assert [label for label, mark in speeds.items() if math.isfinite(mark.value)] == ["B6 here", "the trainings here"]
+    assert any("(epochs: 3)" in line for line in told.changed)
+    assert any(line.startswith("intervals are of 3 seeds") for line in told.changed)
 
 
 def test_the_other_verdicts() -> None:
-    assert told_of((0.75, 0.76, 0.77), (0.71, 0.72, 0.73), (1, 0.9, 1.1)).claims[0].verdict == "holds"
-    opposite = told_of((0.70, 0.71, 0.72), (0.75, 0.76, 0.77), (1.2, 1.1, 1.3))
+    assert told_of((0.75, 0.761, 0.77), (0.71, 0.72, 0.73), (1, 0.9, 1.1)).claims[0].verdict == "holds"
+    opposite = told_of((0.70, 0.711, 0.72), (0.75, 0.76, 0.77), (1.2, 1.1, 1.3))
     assert [claim.verdict for claim in opposite.claims[:2]] == ["the opposite holds", "the opposite holds"]
     assert told_of((0.7, 0.7, 0.7), (0.7, 0.7, 0.7), (1, 0.9, 1.1)).claims[1].verdict == "not told apart"
 

@@ -48,12 +48,13 @@ def test_the_opposite_is_told_where_the_time_follows_macs() -> None:
         assert verdicts[f"Step time of {group}, scaled, follows activations more closely than macs"] == (
             "the opposite holds"
         )
-    assert "Here the opposite holds: -0." in str(told.claims[0])
+    assert "here the opposite holds, -0." in str(told.claims[0])
     rows = {(row["networks"], row["metric"]): row for row in told.table}
     assert rows["both", "macs"]["r"] == pytest.approx(1)
     assert rows["both", "activations"]["paper_r"] == 0.95
     assert rows["efficientnetv2-b0", "activations"]["paper_r"] is None
     assert (rows["both", "macs"]["n"], rows["efficientnet-b0", "macs"]["n"]) == (18, 9)
+    assert len({panel.axis for panel in told.panels}) == 1, "panels of one range"
 
 
 def test_nothing_is_told_where_the_noise_is_larger() -> None:

@@ -57,7 +57,7 @@ def test_what_is_told_of_each_pair() -> None:
     assert verdicts["efficientnetv2-s trains faster than efficientnet-b5"] == "not told apart"
     first = told.claims[0]
     assert first.found == (2.0, 1.25, 2.5, 9)
-    assert str(told.claims[-1]).endswith("n = 9; the paper: 2.98 times (latency on a V100, batches of 16).")
+    assert str(told.claims[-1]).endswith("n = 9. The paper: 2.98 times (latency on a V100, batches of 16).")
     assert told.claims[-2].paper == "4.15 times (hours of the same training on 32 TPUv3 cores)"
     rows = {(row["v2"], row["what"]): row for row in told.table}
     assert len(rows) == 20
@@ -69,6 +69,10 @@ def test_what_is_told_of_each_pair() -> None:
     assert (m["paper_v1"], m["paper_v2"], m["paper_unit"]) == (54, 13, "hours")
     assert round(rows["efficientnetv2-m", "macs"]["v1_value"]) == 38  # B7 at 600 px, as printed
     assert all(list(row) == list(told.table[0]) for row in told.table)
+    assert told.panels[0].title == "training: here a step, in the paper whole trainings on TPUv3"
+    assert any(line.startswith("accuracy is not taken again") for line in told.changed)
+    first_alone = STUDY.told(Conditions(), {**WHOLE, "pairs": 1}, results)
+    assert first_alone.panels[0].title == "training: here a step", "of which the paper has no training"
 
 
 def test_both_train_at_one_size_and_run_at_their_own() -> None:
