@@ -62,7 +62,7 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
     ]
     notes = [f"{name}: {each[0]['params']:,} params, {each[0]['macs']:,} macs: {each[0]['architecture']}"
              for name, each in longer.items()]  # fmt: skip
-    panels = _panels(analysis, longer)
+    panels = _panels(analysis, brief, longer)
     return Told(table=rows, claims=claims, panels=panels, changed=_changed(conditions, size), notes=notes)
 
 
@@ -141,12 +141,15 @@ def _moved_row(part: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _share_row(name: str, each: Sequence[Mapping[str, Any]], by: str, values: Sequence[float]) -> dict[str, Any]:
-    """The share of the random networks that a network is above by a reward, each as it was trained once."""
-    own = [value_by(one, **REWARDS[by]) for one in each]
-    shares = [sum(value < mine for value in values) / len(values) for mine in own]
     best = "the best of all" if (name, by) == ("v2-like", PAPERS) else ""
     return _row(f"{name} among {len(values)} random networks", f"share that it beats by {by}",
-                _within(mean_interval(shares), 0, 1), best)  # fmt: skip
+                _share_beaten(each, by, values), best)  # fmt: skip
+
+
+def _share_beaten(each: Sequence[Mapping[str, Any]], by: str, values: Sequence[float]) -> Interval:
+    """The share of the random networks that a network is above by a reward, each as it was trained once."""
+    own = [value_by(one, **REWARDS[by]) for one in each]
+    return _within(mean_interval([sum(value < mine for value in values) / len(values) for mine in own]), 0, 1)
 
 
 def _rank_row(name: str, each: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, Any]:
@@ -163,16 +166,29 @@ def _within(found: Interval, least: float, most: float) -> Interval:
     return found._replace(low=max(least, found.low), high=min(most, found.high))
 
 
-def _panels(analysis: Mapping[str, Any], longer: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Panel]:
+def _panels(
+    analysis: Mapping[str, Any],
+    brief: Mapping[str, Sequence[Mapping[str, Any]]],
+    longer: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[Panel]:
     panels = []
     for name in REWARDS:
         rows = [row for row in analysis["findings"] if row["reward"] == name and row["enrichment"] is not None]
         if rows:
             marks = [Mark(row["finding"], row["enrichment"], row["low"], row["high"]) for row in rows]
             panels.append(Panel(f"the best by {name}", "times as often as in all", marks, none=1.0))
-    for quantity, scale, axis in (("accuracy", 100, "accuracy, %"), ("step_time", 1, "step time over the backbone's")):
+    moved = [row for row in analysis["ablation"]["A"] if row["comparison"] == "times"]
+    marks = [Mark(row["quantity"].replace("_", " "), row["found"], row["low"], row["high"]) for row in moved]
+    panels.append(Panel("the best by the reward", "over the best by accuracy alone", marks, none=1.0, log=True))
+    values = analysis["values"][PAPERS]
+    marks = [Mark.of(name, _share_beaten(each, PAPERS, values), scale=100) for name, each in brief.items()]
+    panels.append(Panel("trained as in the search", "random networks that it beats, %", marks, within=(0, 100)))
+    for quantity, scale, axis in (
+        ("accuracy", 100, "test accuracy, %"),
+        ("step_time", 1, "step time over the backbone's"),
+    ):
         marks = [Mark.of(n, mean_interval([one[quantity] for one in longer[n]]), scale=scale) for n in longer]
-        panels.append(Panel("trained for longer", axis, marks))
+        panels.append(Panel("trained for longer", axis, marks, within=(0, 100) if scale == 100 else None))
     return panels
 
 

@@ -66,7 +66,7 @@ class Claim:
         steps, and an interval without width knows nothing of chance.
         """
         none = UNITS[self.unit][1] if self.bound is None else self.bound
-        if self.found.low == self.found.high:
+        if math.isclose(self.found.low, self.found.high, abs_tol=1e-12):
             return "not told apart"
         if self.found.low > none:
             return "holds"
