@@ -52,11 +52,10 @@ def told(conditions: Conditions, size: Size, results: Results) -> Told:
     claims += _last_claims(longer)
     claims += [
         Claim(
-            f"A network that the controller asked for has a higher reward than one of {whose} (probability)",
+            f"A network that the controller asked for has a higher reward than one of {whose}",
             Interval(one["probability"], one["low"], one["high"], one["controller"]),
-            "difference",
+            "probability",
             "not told; its first version searched at random, a later one by RL or at random",
-            bound=0.5,
         )
         for whose, one in analysis["chance"].items()
     ]

@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-UNITS = {"points": (100.0, 0.0, "{:+.2f}"), "times": (1.0, 1.0, "{:.3g}"), "difference": (1.0, 0.0, "{:+.3f}")}
+UNITS = {
+    "points": (100.0, 0.0, "{:+.2f}"),
+    "times": (1.0, 1.0, "{:.3g}"),
+    "difference": (1.0, 0.0, "{:+.3f}"),
+    "probability": (1.0, 0.5, "{:.3f}"),
+}
 """By name: what a value is multiplied by to be printed, where no difference lies, and the format."""
 
 

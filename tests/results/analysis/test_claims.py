@@ -55,6 +55,9 @@ def test_what_is_no_ratio_is_refused(values: list[float]) -> None:
         (0.5, 0.99, "times", "the opposite holds"),
         (0.9, 1.2, "times", "not told apart"),
         (0.9, 1.2, "difference", "holds"),
+        (0.6, 0.9, "probability", "holds"),
+        (0.4, 0.6, "probability", "not told apart"),
+        (0.1, 0.4, "probability", "the opposite holds"),
     ],
 )
 def test_a_difference_is_a_finding_where_its_interval_leaves_out_none(
@@ -68,7 +71,7 @@ def test_a_difference_is_a_finding_where_its_interval_leaves_out_none(
 
 
 def test_an_unknown_unit_is_refused() -> None:
-    with pytest.raises(ValueError, match="points, times, difference; got 'percent'"):
+    with pytest.raises(ValueError, match="points, times, difference, probability; got 'percent'"):
         Claim("It is so", Interval(0, 0, 0, 1), "percent", "")
 
 
