@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from results.store import SCHEMA_VERSION, VIEW, TrialStore, check_free
 from results.table import write_table
 from results.whole_file import not_written, write_whole
 
 
-def compact(store: TrialStore, folder: Path) -> None:
+def compact(store: TrialStore, folder: Path, *, configuration: Mapping[str, Any] | None = None) -> None:
     """Write a run's table as it is now, and its run.json with the journal's events that are of no trial.
 
     What is lost are the single ratios that each median of a timing is of, and the order of events. run.json comes
@@ -19,6 +21,7 @@ def compact(store: TrialStore, folder: Path) -> None:
     Args:
         store: of the run.
         folder: a new or an empty one.
+        configuration: what is written as the run's; None is its own.
 
     Raises:
         FileExistsError: the folder holds something.
@@ -27,10 +30,11 @@ def compact(store: TrialStore, folder: Path) -> None:
     """
     check_free(folder)
     table = store.table()
+    configuration = store.configuration if configuration is None else configuration
     about = {key: value for key, value in table.schema.metadata.items() if key != b"journal_bytes"}  # there is none
-    table = table.replace_schema_metadata(about)
+    table = table.replace_schema_metadata({**about, b"configuration": json.dumps(configuration).encode()})
     events = [event for event in store.events() if "number" not in event]
-    run = {"schema_version": SCHEMA_VERSION, "configuration": store.configuration, "events": events}
+    run = {"schema_version": SCHEMA_VERSION, "configuration": configuration, "events": events}
     new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)

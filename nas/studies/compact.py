@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nas.studies import folder as folders
 from nas.studies.folder import RUNS, TRAININGS
@@ -17,9 +19,9 @@ METRICS = "metrics.parquet"
 
 
 def compact(study: Path, folder: Path) -> None:
-    """Copy a study without its pictures, checkpoints and weights. `nas study NAME -o FOLDER` tells it again.
+    """Copy a study without its pictures, checkpoints and weights, and without the place where the pictures were.
 
-    study.json comes last, so that the folder is a study when it is whole.
+    `nas study NAME -o FOLDER` tells it again. study.json comes last, so that the folder is a study when it is whole.
 
     Args:
         study: its folder.
@@ -34,24 +36,20 @@ def compact(study: Path, folder: Path) -> None:
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for run in sorted(path.parent for path in (study / RUNS).rglob("run.json")):
-        to = folder / run.relative_to(study)
-        compact_run(TrialStore.open(run), to)
-        _name_pictures(to / "run.json", "configuration", "options")
+        store = TrialStore.open(run)
+        options = _by_name(store.configuration.get("options", {}))
+        compact_run(store, folder / run.relative_to(study), configuration={**store.configuration, "options": options})
     trained = sorted(path for path in (study / TRAININGS).glob("*/metrics.parquet"))
     if trained:
         gather_metrics({path.parent.name: path for path in trained}, folder / METRICS)
-    for name in (folders.STEPS, folders.FILE):
-        if (study / name).is_file():
-            write_whole(folder / name, (study / name).read_bytes())
-    _name_pictures(folder / folders.FILE, "conditions")
+    content = folders.read(study)
+    if (study / folders.STEPS).is_file():
+        write_whole(folder / folders.STEPS, (study / folders.STEPS).read_bytes())
+    content["conditions"] = _by_name(content["conditions"])
+    write_whole(folder / folders.FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _name_pictures(path: Path, *keys: str) -> None:
-    """Leave of the places of the pictures their names: who is handed it has others, and no use for them."""
-    content = inner = json.loads(path.read_text())
-    for key in keys:
-        inner = inner.get(key, {})
-    for name in ("data", "test_data"):
-        if inner.get(name):
-            inner[name] = Path(inner[name]).name
-    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+def _by_name(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for, with the names of the pictures alone: who is handed them has no use for the places."""
+    places = {name: Path(asked[name]).name for name in ("data", "test_data") if asked.get(name)}
+    return {**asked, **places}
