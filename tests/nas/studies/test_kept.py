@@ -45,6 +45,26 @@ def test_the_correlations_of_scaled_networks_are_those_of_the_page() -> None:
         )
 
 
+def test_what_the_discovery_found_is_what_the_page_says() -> None:
+    folder = DOCS / "data" / "discovery"
+    told = conduct.told(folder, conduct.go_on(folder, workers=1, say=print))
+    page = (DOCS / "findings.md").read_text()
+    findings = [row for row in told.table if row["part"].startswith("random networks by")]
+    assert len(findings) == 16
+    for row in findings:
+        assert f"{row['here']:.2f} ({row['low']:.2f} to {row['high']:.2f})" in page
+    rows = {(row["part"], row["what"]): row for row in told.table}
+    for name in ("best", "v2-like", "v1-like"):
+        rank = rows[f"{name} beside all 800 networks", "rank by A S^-0.07 P^-0.05"]
+        accuracy, reward = rows[f"{name}, 20 epochs", "test accuracy"], rows[f"{name}, 20 epochs", "reward"]
+        line = next(line for line in page.splitlines() if f"| {rank['here']:.0f} (" in line)
+        assert f"{rank['here']:.0f} ({rank['low']:.0f} to {rank['high']:.0f})" in line
+        mean, low, high = (100 * accuracy[of] for of in ("here", "low", "high"))
+        assert f"{mean:.1f} % ({low:.1f} to {high:.1f})" in line
+        assert f"{reward['here']:.3f} ({reward['low']:.3f} to {reward['high']:.3f})" in line
+        assert f"| {rows[f'{name}, 20 epochs', 'step_time']['here']:.2f} |" in line
+
+
 def test_all_of_it_is_small() -> None:
     assert KEPT
     assert sum(path.stat().st_size for path in (DOCS / "data").rglob("*") if path.is_file()) < 5e6
