@@ -30,9 +30,7 @@ _Plan = typer.Option("--plan", help="Say what it would do and how long that take
 
 
 def study(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Of a study; without it, all are listed with what they ask.")
-    ] = None,
+    name: Annotated[str | None, _Name] = None,
     budget: Annotated[float | None, _Budget] = None,
     out: Annotated[Path | None, _Out] = None,
     data: Annotated[str | None, options.DataOption] = None,
@@ -40,9 +38,7 @@ def study(
     model: Annotated[str | None, _Model] = None,
     device: Annotated[str | None, options.Device] = None,
     seed: Annotated[int | None, _Seed] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Trainings at a time. Default: one a core; 1 on a GPU.")
-    ] = None,
+    workers: Annotated[int | None, _Workers] = None,
     plan: Annotated[bool, _Plan] = False,
     format: options.FormatOption = Format.table,
     quiet: options.Quiet = False,
@@ -53,7 +49,7 @@ def study(
     large as the budget lets it be. One that was interrupted goes on when it is asked for again.
     """
     from nas.conduct import INTERRUPTED
-    from nas.studies import STUDIES, conduct, load, report
+    from nas.studies import STUDIES, asking, conduct, load, report
     from nas.studies import folder as folders
 
     if name is None:
@@ -64,16 +60,16 @@ def study(
     say = _silent if quiet else _say
     with redirect_stdout(sys.stderr):  # what a user's file prints is no data
         load(name)  # which says where there is none of that name
-        given = conduct.asked_for(name, data=data, test_data=test_data, model=model, device=device, seed=seed)
+        given = asking.asked_for(name, data=data, test_data=test_data, model=model, device=device, seed=seed)
         if folders.is_study(folder):
-            conduct.check_same(folder, name, given, budget)
+            asking.check_same(folder, name, given, budget)
             if plan:
                 _say(conduct.left(folder, workers=workers))
                 return
         else:
             folders.check_new(folder)  # before minutes of measuring
-            made = conduct.conditions_of(given)
-            count = conduct.workers_of(made.device, workers)
+            made = asking.conditions_of(given)
+            count = asking.workers_of(made.device, workers)
             minutes = _MINUTES if budget is None else budget
             found = conduct.planned(name, made, budget_s=60 * minutes, workers=count)
             for line in conduct.described(name, found, budget_s=60 * minutes):

@@ -16,7 +16,7 @@ import pytest
 from made_run import make_run
 from nas_command import nas
 
-from nas.studies import STUDIES, conduct, load, report
+from nas.studies import STUDIES, asking, conduct, load, report
 from nas.studies import folder as folders
 from nas.studies.networks import LEAST_SIDE, like
 from nas.studies.pace import Pace
@@ -78,7 +78,8 @@ MADE = Study(
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch) -> None:
     DONE.clear()
-    monkeypatch.setattr("nas.studies.conduct.load", lambda name: MADE)
+    for module in ("asking", "conduct"):
+        monkeypatch.setattr(f"nas.studies.{module}.load", lambda name: MADE)
 
 
 @pytest.mark.parametrize(("budget_s", "numbers", "larger"), [(3, 2, 6), (5.9, 2, 6), (6, 3, 10), (100, 4, None)])
@@ -137,15 +138,15 @@ def test_two_processes_do_not_go_on_at_once(tmp_path: Path) -> None:
 
 def test_a_study_that_is_gone_on_with_is_the_one_it_was(tmp_path: Path) -> None:
     folder = study_in(tmp_path / "s")
-    conduct.check_same(folder, "v1-v2", {"data": "mnist5k", "device": "auto", "seed": 0}, None)
-    conduct.check_same(folder, "v1-v2", {}, 0.1)
+    asking.check_same(folder, "v1-v2", {"data": "mnist5k", "device": "auto", "seed": 0}, None)
+    asking.check_same(folder, "v1-v2", {}, 0.1)
     for name, given, budget, said in (
         ("adaptive", {}, None, "holds the study v1-v2, and adaptive was asked for"),
         ("v1-v2", {"seed": 3}, None, "has seed 0, and 3 was asked for"),
         ("v1-v2", {}, 5.0, "had 0.1 minutes, and 5 were asked for"),
     ):
         with pytest.raises(ValueError, match=said):
-            conduct.check_same(folder, name, given, budget)
+            asking.check_same(folder, name, given, budget)
 
 
 def test_a_folder_in_use_or_without_a_study_is_refused(tmp_path: Path) -> None:
@@ -215,8 +216,8 @@ def test_what_was_found_is_told_also_where_the_disk_takes_no_file(
 
 
 def test_no_more_trainings_at_a_time_than_cores() -> None:
-    assert conduct.workers_of("cpu", 10**6) == conduct.workers_of("cpu", None) == usable_cores()
-    assert (conduct.workers_of("cpu", 1), conduct.workers_of("cuda", None), conduct.workers_of("cuda", 3)) == (1, 1, 3)
+    assert asking.workers_of("cpu", 10**6) == asking.workers_of("cpu", None) == usable_cores()
+    assert (asking.workers_of("cpu", 1), asking.workers_of("cuda", None), asking.workers_of("cuda", 3)) == (1, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -251,11 +252,12 @@ def test_pictures_that_were_drawn_are_all_that_is_needed(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = {"numbers": 3, "pictures": 20, "test_pictures": 10}
-    monkeypatch.setattr("nas.studies.conduct.load", lambda name: replace(MADE, on_pictures=True))
+    for module in ("asking", "conduct"):
+        monkeypatch.setattr(f"nas.studies.{module}.load", lambda name: replace(MADE, on_pictures=True))
     folder = tmp_path / "s"
-    given = conduct.asked_for("v1-v2", data=os.path.relpath(pictures), test_data=None, model=None, device=None, seed=1)
+    given = asking.asked_for("v1-v2", data=os.path.relpath(pictures), test_data=None, model=None, device=None, seed=1)
     assert given == {"data": str(pictures), "seed": 1}, "the same from whatever folder"
-    conditions = conduct.conditions_of(given)
+    conditions = asking.conditions_of(given)
     conduct.begin("v1-v2", conditions, conduct.Plan(size, 3, 6.0, None), folder, budget_min=0.1)
     (folder / "stop").touch()
     with pytest.raises(KeyboardInterrupt):
