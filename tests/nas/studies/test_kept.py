@@ -65,6 +65,17 @@ def test_what_the_discovery_found_is_what_the_page_says() -> None:
         assert f"| {rows[f'{name}, 20 epochs', 'step_time']['here']:.2f} |" in line
 
 
+@pytest.mark.parametrize(
+    "name", ["adaptive", "augmentation-by-size", "fused-stages", "image-size", "progressive", "proxy"]
+)
+def test_the_intervals_of_the_claims_are_those_of_the_page(name: str) -> None:
+    folder = DOCS / "data" / name
+    told = conduct.told(folder, conduct.go_on(folder, workers=1, say=print))
+    page = " ".join((DOCS / "findings.md").read_text().split())
+    for claim in told.claims:
+        assert claim.found.text(claim.unit).lstrip("+") in page
+
+
 def test_all_of_it_is_small() -> None:
     assert KEPT
     assert sum(path.stat().st_size for path in (DOCS / "data").rglob("*") if path.is_file()) < 5e6
