@@ -32,7 +32,7 @@ def compact(study: Path, folder: Path) -> None:
         FileNotFoundError, ValueError: `study` holds no study, or one that is broken.
         OSError: the disk would not take it.
     """
-    folders.read(study)
+    content = folders.read(study)
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for run in sorted(path.parent for path in (study / RUNS).rglob("run.json")):
@@ -42,7 +42,6 @@ def compact(study: Path, folder: Path) -> None:
     trained = sorted(path for path in (study / TRAININGS).glob("*/metrics.parquet"))
     if trained:
         gather_metrics({path.parent.name: path for path in trained}, folder / METRICS)
-    content = folders.read(study)
     if (study / folders.STEPS).is_file():
         write_whole(folder / folders.STEPS, (study / folders.STEPS).read_bytes())
     content["conditions"] = _by_name(content["conditions"])

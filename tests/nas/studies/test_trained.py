@@ -50,19 +50,24 @@ def task(folder: Path, **changes: Any) -> TrainingTask:
     return replace(made, **changes)
 
 
-def test_a_training_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = trained(tmp_path / "whole", task(tmp_path), "cpu")
+def cut_off(folder: Path, made: TrainingTask, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a training, which is interrupted after so many epochs."""
     write = trainings.write_results
 
-    def cut_off(training: Any, folder: Path) -> None:
-        if len(training.told) == 2:
+    def interrupted(training: Any, folder: Path) -> None:
+        if len(training.told) == epochs:
             raise KeyboardInterrupt
         write(training, folder)
 
-    monkeypatch.setattr(trainings, "write_results", cut_off)
+    monkeypatch.setattr(trainings, "write_results", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "cut", task(tmp_path), "cpu")
+        trained(folder, made, "cpu")
     monkeypatch.undo()
+
+
+def test_a_training_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trained(tmp_path / "whole", task(tmp_path), "cpu")
+    cut_off(tmp_path / "cut", task(tmp_path), 2, monkeypatch)
     rest = trained(tmp_path / "cut", task(tmp_path), "cpu")
     same = ("minival", "test", "best_epoch", "pixels")
     assert [rest[name] for name in same] == [whole[name] for name in same]
@@ -78,18 +83,7 @@ def test_a_training_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path, mo
 
 def test_a_training_goes_on_where_its_pictures_are_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
-    made = task(tmp_path / "here")
-    write = trainings.write_results
-
-    def cut_off(training: Any, folder: Path) -> None:
-        if len(training.told) == 1:
-            raise KeyboardInterrupt
-        write(training, folder)
-
-    monkeypatch.setattr(trainings, "write_results", cut_off)
-    with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "here" / "cut", made, "cpu")
-    monkeypatch.undo()
+    cut_off(tmp_path / "here" / "cut", task(tmp_path / "here"), 1, monkeypatch)
     there = (tmp_path / "here").rename(tmp_path / "there")
     rest = trained(there / "cut", task(there), "cpu")
     assert rest["outside_share"] is None, "it went on"
@@ -111,13 +105,13 @@ def test_workers_end_when_who_asked_for_them_was_killed(tmp_path: Path) -> None:
     )
     parent = subprocess.Popen([sys.executable, script])
     try:
-        _until(lambda: len(_spawned(parent.pid)) == 2)
+        assert _comes_to_hold(lambda: len(_spawned(parent.pid)) == 2)
         workers = _spawned(parent.pid)
         time.sleep(3)  # until they are at it
     finally:
         parent.kill()
         parent.wait()
-    _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    assert _comes_to_hold(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers)), "they train on"
 
 
 def _spawned(pid: int) -> list[int]:
@@ -126,8 +120,10 @@ def _spawned(pid: int) -> list[int]:
     return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-def _until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end, "it did not come to that"
+def _comes_to_hold(condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.1)
+    return True
